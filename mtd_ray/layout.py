@@ -1,0 +1,113 @@
+"""Every key the system writes, in one place.
+
+```
+corpora/<corpus>/manifest.json                       shards, counts, hashes; written last
+corpora/<corpus>/shards/00000.parquet                id, text, kind
+corpora/<corpus>/pairs/<task>.parquet                evaluation pairs: query, passage
+targets/<teacher>/teacher.json                       what the fingerprint stands for
+targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
+targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
+runs/<run>/recipe.json                               the recipe as run
+runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
+runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
+runs/<run>/student/…                                 the exported folder, then `manifest.json`
+runs/<run>/untrained/…                               the same student before its first step
+runs/<run>/report/…                                  results.json, report.md, scores.png
+runs/<run>/finished.json                             written last
+```
+
+``<corpus>`` and ``<teacher>`` are ``name-fingerprint``; ``<shard>`` is the shard's content hash, so that appended shards leave
+committed parts alone.
+"""
+
+from __future__ import annotations
+
+
+def short(digest: str) -> str:
+    """The part of a hex digest used in keys: 16 characters, 64 bits."""
+    return digest[:16]
+
+
+# --- corpus
+
+
+def corpus(fingerprint: str) -> str:
+    return f"corpora/{short(fingerprint)}"
+
+
+def corpus_manifest(fingerprint: str) -> str:
+    return f"{corpus(fingerprint)}/manifest.json"
+
+
+def corpus_shard(fingerprint: str, index: int) -> str:
+    return f"{corpus(fingerprint)}/shards/{index:05d}.parquet"
+
+
+def corpus_pairs(fingerprint: str, task: str) -> str:
+    return f"{corpus(fingerprint)}/pairs/{task}.parquet"
+
+
+# --- targets
+
+
+def teacher(fingerprint: str) -> str:
+    return f"targets/{short(fingerprint)}"
+
+
+def teacher_description(fingerprint: str) -> str:
+    return f"{teacher(fingerprint)}/teacher.json"
+
+
+def part_data(fingerprint: str, shard_sha256: str, part: int, attempt: str) -> str:
+    return f"{teacher(fingerprint)}/data/{short(shard_sha256)}/{part:05d}.{attempt}.parquet"
+
+
+def part_commits(fingerprint: str) -> str:
+    return f"{teacher(fingerprint)}/commit"
+
+
+def part_commit(fingerprint: str, shard_sha256: str, part: int) -> str:
+    return f"{part_commits(fingerprint)}/{short(shard_sha256)}/{part:05d}.json"
+
+
+# --- run
+
+
+def run(name: str) -> str:
+    return f"runs/{name}"
+
+
+def run_recipe(name: str) -> str:
+    return f"{run(name)}/recipe.json"
+
+
+def run_checkpoints(name: str) -> str:
+    return f"{run(name)}/checkpoints"
+
+
+def run_checkpoint(name: str, stage: int, step: int) -> str:
+    return f"{run_checkpoints(name)}/{stage:02d}-{step:08d}"
+
+
+def run_metrics(name: str) -> str:
+    return f"{run(name)}/metrics.jsonl"
+
+
+def run_tensorboard(name: str) -> str:
+    return f"{run(name)}/tensorboard"
+
+
+def run_student(name: str) -> str:
+    return f"{run(name)}/student"
+
+
+def run_untrained(name: str) -> str:
+    return f"{run(name)}/untrained"
+
+
+def run_report(name: str) -> str:
+    return f"{run(name)}/report"
+
+
+def run_finished(name: str) -> str:
+    return f"{run(name)}/finished.json"

@@ -1,0 +1,207 @@
+"""Object storage: one small API over ``s3://`` and local folders.
+
+The one operation everything rests on is :meth:`ObjectStore.create`, put-if-absent: it is how a part is committed exactly once.
+Keys are relative to the store's URL, use ``/`` and never leave it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.store import LocalStore, S3Store
+
+from mtd_ray.errors import StorageError
+
+if TYPE_CHECKING:
+    from mtd_ray.config import StorageConfig
+
+_RETRY: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+_CLIENT: Any = {"timeout": timedelta(seconds=120), "connect_timeout": timedelta(seconds=5), "allow_http": True}
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One listed object: its key relative to the store and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class ObjectStore:
+    """A folder of objects at one URL. Cheap to pickle: a worker gets the URL and opens its own connections.
+
+    Raises:
+        StorageError: from every method, when the store cannot be reached, refuses, or the bucket is missing; ``get`` also when the
+            key is absent. The message names the URL and key.
+    """
+
+    def __init__(self, url: str, *, endpoint: str | None = None, region: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        self.endpoint = endpoint
+        self.region = region
+        self._store = _open(self.url, endpoint, region)
+
+    @classmethod
+    def open(cls, storage: StorageConfig) -> ObjectStore:
+        """The store a recipe names."""
+        return cls(storage.url, endpoint=storage.endpoint, region=storage.region)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.url, self.endpoint, self.region)
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self.url!r})"
+
+    def child(self, prefix: str) -> ObjectStore:
+        """The same store, one folder down."""
+        return ObjectStore(f"{self.url}/{_checked(prefix)}", endpoint=self.endpoint, region=self.region)
+
+    def check(self) -> None:
+        """Raise StorageError unless the store answers: an unreachable endpoint or a missing bucket is found before work starts."""
+        with _Translated(self, "", "list"):
+            next(iter(obstore.list(self._store, chunk_size=1)), None)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing what is there."""
+        with _Translated(self, key, "write"):
+            obstore.put(self._store, _checked(key), data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write an object only if the key is free. True when written, False when another writer was first."""
+        with _Translated(self, key, "create"):
+            try:
+                obstore.put(self._store, _checked(key), data, mode="create", use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def get(self, key: str) -> bytes:
+        """The whole object."""
+        with _Translated(self, key, "read"):
+            return bytes(obstore.get(self._store, _checked(key)).bytes())
+
+    def find(self, key: str) -> bytes | None:
+        """The whole object, or None when there is none."""
+        with _Translated(self, key, "read"):
+            try:
+                return bytes(obstore.get(self._store, _checked(key)).bytes())
+            except (FileNotFoundError, NotFoundError):
+                return None
+
+    def exists(self, key: str) -> bool:
+        """Whether the key holds an object."""
+        with _Translated(self, key, "look up"):
+            try:
+                obstore.head(self._store, _checked(key))
+            except (FileNotFoundError, NotFoundError):
+                return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects below a folder, in no promised order. ``prefix`` is whole path segments."""
+        with _Translated(self, prefix, "list"):
+            for batch in obstore.list(self._store, _checked(prefix) if prefix else None):
+                for entry in batch:
+                    yield ObjectInfo(str(entry["path"]), int(entry["size"]))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        with _Translated(self, key, "delete"):
+            try:
+                obstore.delete(self._store, _checked(key))
+            except (FileNotFoundError, NotFoundError):
+                return
+
+    def upload_folder(self, folder: Path, prefix: str) -> None:
+        """Write every file below a local folder under ``prefix``."""
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
+            with _Translated(self, key, "write"), path.open("rb") as file:
+                obstore.put(self._store, _checked(key), file)
+
+    def download_folder(self, prefix: str, folder: Path) -> None:
+        """Write every object under ``prefix`` below a local folder."""
+        for info in self.list(prefix):
+            path = folder / info.key.removeprefix(f"{prefix}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with _Translated(self, info.key, "read"), path.open("wb") as file:
+                for chunk in obstore.get(self._store, info.key).stream():
+                    file.write(chunk)
+
+
+def _open(url: str, endpoint: str | None, region: str | None) -> Any:
+    scheme = urlparse(url).scheme
+    if scheme == "s3":
+        return _open_s3(url, endpoint, region)
+    if scheme in ("", "file"):
+        path = Path(url.removeprefix("file://"))
+        if not path.is_absolute():
+            raise StorageError(f"storage folder {url!r} is not absolute: workers run in other directories, give the full path")
+        return LocalStore(prefix=str(path), mkdir=True)
+    raise StorageError(f"storage {url!r}: unknown scheme {scheme!r}; use s3://bucket/prefix or an absolute folder")
+
+
+def _open_s3(url: str, endpoint: str | None, region: str | None) -> Any:
+    import boto3
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    session = boto3.Session()
+    if session.get_credentials() is None:
+        raise StorageError(
+            f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an IAM role"
+        )
+    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options: dict[str, Any] = {"region": region or session.region_name or "us-east-1"}
+    if endpoint:
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    provider = Boto3CredentialProvider(session)
+    return S3Store.from_url(url, credential_provider=provider, retry_config=_RETRY, client_options=_CLIENT, **options)
+
+
+def _reopen(url: str, endpoint: str | None, region: str | None) -> ObjectStore:
+    return ObjectStore(url, endpoint=endpoint, region=region)
+
+
+def _checked(key: str) -> str:
+    if not key or key.startswith("/") or any(segment in ("", ".", "..") for segment in key.split("/")):
+        raise StorageError(f"object key {key!r} is not a plain relative path")
+    return key
+
+
+class _Translated:
+    """Turns the client library's errors into StorageError with the place named."""
+
+    def __init__(self, store: ObjectStore, key: str, verb: str) -> None:
+        self.store, self.key, self.verb = store, key, verb
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, (BaseError, OSError)):
+            raise StorageError(_explain(self.store, self.key, self.verb, error)) from error
+
+
+def _explain(store: ObjectStore, key: str, verb: str, error: BaseException) -> str:
+    where = f"{store.url}/{key}" if key else store.url
+    at = f" (endpoint {store.endpoint})" if store.endpoint else ""
+    text = str(error)
+    if "NoSuchBucket" in text:
+        reason = "the bucket does not exist: create it or correct storage.url"
+    elif "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text or "AccessDenied" in text:
+        reason = "access was refused: check the credentials and their permissions"
+    elif isinstance(error, (FileNotFoundError, NotFoundError)):
+        reason = "there is no such object (or bucket)"
+    elif "error sending request" in text or "Connect" in text:
+        reason = "the store cannot be reached: check the endpoint and the network"
+    else:
+        reason = text.splitlines()[0] if text else type(error).__name__
+    return f"cannot {verb} {where}{at}: {reason}"
