@@ -1,6 +1,7 @@
 """The recipe: its types, how a file becomes one, and how secrets are referred to."""
 
 from mtd_ray.config.load import load_recipe
+from mtd_ray.config.preflight import check_secrets
 from mtd_ray.config.recipe import (
     CorpusConfig,
     DocstringSource,
@@ -47,6 +48,7 @@ __all__ = [
     "StudentConfig",
     "Teacher",
     "TrainConfig",
+    "check_secrets",
     "fingerprint",
     "load_recipe",
     "resolve_secret",

@@ -16,6 +16,9 @@ from mtd_ray.config.recipe import Recipe
 from mtd_ray.config.rules import broken_rules
 from mtd_ray.errors import RecipeError
 
+# What pydantic puts into an error's location for a branch of a union, beside the recipe's own keys.
+_BRANCHES = ("local", "openai", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers")
+
 
 class _Loader(yaml.SafeLoader):
     """YAML as people write it: ``1e-4`` is a number (YAML 1.1 reads it as text) and a key given twice is an error."""
@@ -55,7 +58,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         recipe = Recipe.model_validate_json(json.dumps(tree, allow_nan=False, default=str))
     except ValidationError as error:
-        raise RecipeError(_report(path, [_explain(fault) for fault in error.errors()])) from None
+        raise RecipeError(_report(path, _explain_all(error.errors()))) from None
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
     if faults := broken_rules(recipe):
@@ -128,22 +131,40 @@ def _index(node: list[Any], step: str, override: str, where: str) -> int:
     return int(step)
 
 
+def _explain_all(faults: Sequence[Any]) -> list[str]:
+    """One line per faulty key.
+
+    A list that looks too short only because its elements are faulty is not a fault of its own, and the branches of a union, each
+    of which says what it would have taken, make one line.
+    """
+    deepest = [fault for fault in faults if not any(_is_below(other, fault) for other in faults)]
+    lines: dict[str, list[str]] = {}
+    for fault in deepest:
+        lines.setdefault(_key(fault), []).append(_explain(fault))
+    return [f"{key}: {' or '.join(dict.fromkeys(messages))}" for key, messages in lines.items()]
+
+
+def _is_below(fault: Any, above: Any) -> bool:
+    return len(fault["loc"]) > len(above["loc"]) and fault["loc"][: len(above["loc"])] == above["loc"]
+
+
+def _key(fault: Any) -> str:
+    return ".".join(str(step) for step in fault["loc"] if not _is_union_branch(step))
+
+
 def _explain(fault: Any) -> str:
-    location = [step for step in fault["loc"] if not _is_union_branch(step)]
-    key = ".".join(str(step) for step in location)
     if fault["type"] == "extra_forbidden":
         known = _known_keys(fault["loc"][:-1])
-        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-        return f"{key}: unknown key; {hint}"
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1, cutoff=0.5)
+        return f"unknown key; did you mean {close[0]!r}?" if close else f"unknown key; known keys: {', '.join(known)}"
     if fault["type"] == "missing":
-        return f"{key}: this key is required"
+        return "this key is required"
     if fault["type"] == "union_tag_invalid":
-        return f"{key}: {fault['ctx']['discriminator']} {fault['ctx']['tag']!r} is unknown; {_nearest_tag(fault['ctx'])}"
+        return f"{fault['ctx']['discriminator']} {fault['ctx']['tag']!r} is unknown; {_nearest_tag(fault['ctx'])}"
     message = fault["msg"].removeprefix("Value error, ")
-    given = fault.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool, type(None))) else ""
-    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+    is_short = isinstance(fault.get("input"), (str, int, float, bool, type(None)))
+    given = f" (given: {fault['input']!r})" if is_short and "secret" not in message else ""
+    return f"{message[0].lower()}{message[1:]}{given}"
 
 
 def _nearest_tag(context: dict[str, Any]) -> str:
@@ -153,9 +174,7 @@ def _nearest_tag(context: dict[str, Any]) -> str:
 
 
 def _is_union_branch(step: Any) -> bool:
-    return step in ("local", "openai", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers") or (
-        isinstance(step, str) and step.startswith(("literal[", "function-"))
-    )
+    return step in _BRANCHES or (isinstance(step, str) and step.startswith(("literal[", "function-")))
 
 
 def _known_keys(location: Sequence[Any]) -> list[str]:

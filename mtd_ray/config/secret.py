@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from mtd_ray.errors import RecipeError
 
-SecretRef = Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+|aws-sm:[^#]+(#.+)?)$")]
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/.+|aws-sm:[^#]+(#.+)?")
+
+
+def _is_reference(value: str) -> str:
+    if not _REFERENCE.fullmatch(value):
+        raise ValueError("a secret is given by reference, never by value: env:NAME, file:/path or aws-sm:ARN#KEY")
+    return value
+
+
+SecretRef = Annotated[str, AfterValidator(_is_reference)]
 
 
 def resolve_secret(reference: str) -> str:

@@ -1,0 +1,149 @@
+"""A wrong recipe is refused with file, key and the nearest valid name, before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mtd_ray.config import LastLayers, OpenAITeacher, load_recipe
+from mtd_ray.errors import RecipeError
+
+SOUND = """
+name: sound
+storage: s3://bucket/prefix
+corpus: {source: {format: docstrings}}
+teachers:
+  small: {provider: local, model: some/model, dimensions: 4}
+  paid: {provider: openai, model: text-embedding-3-small, dimensions: 4, api_key: env:PAID_KEY}
+student: {model: some/backbone, layers: [0, 2], heads: [8, 4]}
+stages:
+  - name: heads
+    trainable: heads
+    heads: {8: {cosine: 10, similarity: 200, ranking: 20}, 4: {similarity: 200}}
+    lr: 1e-4
+    steps: 5
+    batch_size: 8
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "sound.yaml"
+    path.write_text(SOUND)
+    return path
+
+
+def test_a_sound_recipe_loads(recipe_file: Path) -> None:
+    recipe = load_recipe(recipe_file)
+    assert recipe.storage.url == "s3://bucket/prefix"
+    assert recipe.stages[0].lr == 1e-4
+    assert recipe.stages[0].heads[8].ranking == 20
+    assert recipe.target_dimensions(recipe.stages[0]) == 8
+    assert recipe.student.export_head == 8
+
+
+def test_overrides_reach_mappings_lists_and_number_keys(recipe_file: Path) -> None:
+    overrides = [
+        "stages.0.steps=7", "stages.0.trainable={last: 2}", "stages.0.heads.4.ranking=3", "storage.endpoint=http://localhost:1",
+    ]  # fmt: skip
+    recipe = load_recipe(recipe_file, overrides)
+    assert recipe.stages[0].steps == 7
+    assert recipe.stages[0].trainable == LastLayers(last=2)
+    assert recipe.stages[0].heads[4].ranking == 3
+    assert (recipe.storage.url, recipe.storage.endpoint) == ("s3://bucket/prefix", "http://localhost:1")
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "hint"),
+    [
+        ("trian.workers=2", "trian", "did you mean 'train'?"),
+        ("train.workes=2", "train.workes", "did you mean 'workers'?"),
+        ("stages.0.heads.8.cosin=3", "stages.0.heads.8.cosin", "did you mean 'cosine'?"),
+        ("teachers.small.dimension=4", "teachers.small.dimension", "did you mean 'dimensions'?"),
+        ("teachers.small.provider=locla", "teachers.small", "did you mean 'local'?"),
+        ("corpus.source.format=jsnl", "corpus.source", "did you mean 'jsonl'?"),
+        ("corpus.source.pakages=[a]", "corpus.source.pakages", "did you mean 'packages'?"),
+        ("train.workers=two", "train.workers", "valid integer (given: 'two')"),
+        ("train.workers=0", "train.workers", "greater than or equal to 1"),
+        ("stages.0.lr=.nan", "", "not JSON compliant"),
+        ("stages.0.trainable=haeds", "stages.0.trainable", "'heads' or 'all'"),
+        ("stages.0.heads={}", "stages.0.heads", "at least 1 item"),
+        ("stages.0.heads.4.cosine=3", "stages.0.heads.4.cosine", "target of size 8 (small 4 + paid 4)"),
+        ("stages.0.heads={16: {similarity: 1}}", "stages.0.heads.16", "the student has no such head"),
+        ("stages.0.heads={8: {}}", "stages.0.heads", "trains nothing"),
+        ("stages.0.teachers=[smal]", "stages.0.teachers", "did you mean 'small'?"),
+        ("stages.0.trainable={last: 3}", "stages.0.trainable.last", "the student has 2"),
+        ("student.default_head=5", "student", "not one of the heads"),
+        ("student.heads=[8, 8]", "student.heads", "stands twice"),
+        ("teachers.small.trust_remote_code=true", "teachers.small", "pinned 'revision'"),
+        ("storage=relative/folder", "storage.url", "absolute folder"),
+        ("stages.3.steps=1", "stages.3.steps=1", "elements 0 to 0"),
+        ("stages.0.steps", "stages.0.steps", "key.path=value"),
+    ],
+)
+def test_a_wrong_value_names_its_key_and_the_way_out(recipe_file: Path, override: str, key: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, [override])
+    assert key in str(caught.value)
+    assert hint in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert caught.value.exit_code == 2
+
+
+def test_a_secret_given_by_value_is_refused_and_not_repeated(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, ["teachers.paid.api_key=sk-very-secret"])
+    assert "env:NAME" in str(caught.value)
+    assert "sk-very-secret" not in str(caught.value)
+
+
+def test_every_fault_is_reported_at_once(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, ["train.workes=2", "stages.0.steps=0", "student.haeds=[1]"])
+    assert len(str(caught.value).splitlines()) == 3
+    assert all(line.startswith(str(recipe_file)) for line in str(caught.value).splitlines())
+
+
+def test_a_key_given_twice_is_an_error(recipe_file: Path) -> None:
+    recipe_file.write_text(SOUND + "name: again\n")
+    with pytest.raises(RecipeError, match="'name' stands twice"):
+        load_recipe(recipe_file)
+
+
+def test_a_missing_file_names_its_neighbour(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError, match=r"did you mean .*sound\.yaml"):
+        load_recipe(recipe_file.with_name("sond.yaml"))
+
+
+def test_yaml_that_does_not_parse_is_one_line(recipe_file: Path) -> None:
+    recipe_file.write_text("name: [unclosed")
+    with pytest.raises(RecipeError, match="not valid YAML") as caught:
+        load_recipe(recipe_file)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> None:
+    name = load_recipe(recipe_file).run_name
+    same = [
+        "storage=s3://elsewhere/x",
+        "train.workers=4",
+        "teachers.paid.base_url=http://localhost:9/v1",
+        "teachers.small.batch_tokens=64",
+    ]
+    other = [
+        "seed=1",
+        "stages.0.heads.4.similarity=1",
+        "teachers.small.weight=2.0",
+        "teachers.small.prompts={query: 'q: '}",
+        "corpus.limit=9",
+    ]
+    assert {load_recipe(recipe_file, [o]).run_name for o in same} == {name}
+    assert len({load_recipe(recipe_file, [o]).run_name for o in other} | {name}) == len(other) + 1
+
+
+def test_a_recipe_is_frozen(recipe_file: Path) -> None:
+    teacher = load_recipe(recipe_file).teachers["paid"]
+    assert isinstance(teacher, OpenAITeacher)
+    with pytest.raises(ValueError, match="frozen"):
+        teacher.model = "other"  # type: ignore[misc]
