@@ -1,0 +1,24 @@
+"""Build a recipe's corpus and harvest its teachers' vectors; only what is missing is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mtd_ray import job
+from mtd_ray.corpus import build_corpus
+from mtd_ray.harvest import harvest
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = job.recipe_arguments(__doc__ or "")
+    parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
+    given = parser.parse_intermixed_args(arguments)
+    recipe, store = job.prepare(given.recipe, given.overrides)
+    job.connect()
+    manifest = build_corpus(store, recipe)
+    for receipt in harvest(store, recipe, manifest, teachers=given.teacher).values():
+        print(receipt)
+
+
+if __name__ == "__main__":
+    job.run(main)

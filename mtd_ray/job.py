@@ -1,0 +1,81 @@
+"""What every script in ``jobs/`` shares: its arguments, its connection to Ray, and how it ends.
+
+A job prints to stdout what a person wants to keep, logs its progress to stderr, and ends with 0, with 2 for a wrong recipe, with 1
+for any other fault that a person must act on (the message alone), and with a stack trace only for a bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import ray
+
+from mtd_ray.config import Recipe, check_secrets, load_recipe
+from mtd_ray.errors import MtdError
+from mtd_ray.objects import ObjectStore
+
+_LOG = logging.getLogger("mtd_ray")
+
+
+def recipe_arguments(description: str) -> argparse.ArgumentParser:
+    """A parser that takes ``RECIPE [key.path=value …]``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("recipe", help="recipe file, for example recipes/quickstart.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="replaces one value of the recipe")
+    return parser
+
+
+def prepare(recipe_file: str, overrides: Sequence[str]) -> tuple[Recipe, ObjectStore]:
+    """Check everything that can be checked before anything starts: recipe, secrets, storage.
+
+    Raises:
+        RecipeError: the recipe or a secret reference is wrong.
+        StorageError: the storage does not answer.
+    """
+    recipe = load_recipe(recipe_file, overrides)
+    check_secrets(recipe)
+    store = ObjectStore.open(recipe.storage)
+    store.check()
+    return recipe, store
+
+
+def connect() -> None:
+    """Join the running Ray cluster.
+
+    Raises:
+        MtdError: there is none.
+    """
+    try:
+        ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=True)
+    except ConnectionError:
+        raise MtdError(
+            "no Ray cluster is running here: start one with `ray start --head`, or send this job to one with `ray job submit`"
+        ) from None
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Log the beginning of a step, and its duration at its end."""
+    started = time.monotonic()
+    _LOG.info("── %s", title)
+    yield
+    _LOG.info("   %s: %.1f s", title, time.monotonic() - started)
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Call a job's ``main`` with the command line's arguments and end the process with the right code."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    _LOG.setLevel(logging.INFO)
+    try:
+        main(sys.argv[1:])
+    except MtdError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped: what is committed stays; run the same command again to continue\n")
+        sys.exit(130)
