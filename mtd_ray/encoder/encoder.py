@@ -1,0 +1,171 @@
+"""A sentence-transformers model on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from torch import Tensor
+
+from mtd_ray.encoder.batches import token_batches
+from mtd_ray.encoder.inputs import tokenize
+from mtd_ray.encoder.models import locate_model
+from mtd_ray.encoder.trusted import check_modules
+from mtd_ray.errors import MtdError
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
+
+# Enough texts for well-sorted batches; bounds what is held tokenised at once.
+_WINDOW_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors (rows, dim) and how many tokens the model read for them, prompts and special tokens included."""
+
+    vectors: Vectors
+    tokens: int
+
+
+class Encoder:
+    """Texts → vectors, exactly as the model's own ``encode`` gives them, with less padding.
+
+    Texts are tokenised, sorted by length and run in batches of at most ``batch_tokens`` padded tokens. A text's vector does not
+    depend on the texts beside it, up to float rounding.
+    """
+
+    def __init__(self, model: SentenceTransformer, *, batch_tokens: int = 8192) -> None:
+        self.model = model.eval()
+        self.batch_tokens = batch_tokens
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        max_tokens: int,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_tokens: int = 8192,
+    ) -> Encoder:
+        """Load a folder, a hub name or ``package:NAME/SUBFOLDER`` (see :func:`locate_model`).
+
+        Args:
+            max_tokens: texts are cut here, or at the model's own limit when that is lower.
+            trust_remote_code: load classes outside sentence-transformers' plain modules; needs code you have read.
+            dtype: ``float32``, ``bfloat16`` or ``float16``; vectors come out as float32 whatever it is.
+            device: a torch device; None takes a GPU when there is one.
+
+        Raises:
+            MtdError: the model is not there, cannot be read, or names code that is not trusted.
+        """
+        place = locate_model(model)
+        with _explained(model):
+            if not trust_remote_code:
+                check_modules(place, revision)
+            loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), device)
+        _limit_tokens(loaded, max_tokens)
+        return cls(loaded, batch_tokens=batch_tokens)
+
+    @property
+    def dimension(self) -> int:
+        """Size of a vector."""
+        return int(self.model.get_embedding_dimension())
+
+    @property
+    def max_tokens(self) -> int:
+        """Where texts are cut, in tokens."""
+        return _token_limit(self.model)
+
+    def encode(self, texts: Sequence[str], *, prompt: str = "") -> Vectors:
+        """Vectors (rows, dim) in the order of ``texts``; scaled to length 1 only if the model itself ends that way."""
+        return self.embed(texts, prompt=prompt).vectors
+
+    def embed(self, texts: Sequence[str], *, prompt: str = "") -> Encoded:
+        """As :meth:`encode`, with the number of tokens read."""
+        if not texts:
+            return Encoded(np.zeros((0, self.dimension), np.float32), 0)
+        (vectors,), tokens = self.run(texts, lambda features: [self.model(features)["sentence_embedding"]], prompt=prompt)
+        return Encoded(vectors, tokens)
+
+    def run(self, texts: Sequence[str], forward: Forward, *, prompt: str = "") -> tuple[list[Vectors], int]:
+        """Run ``forward`` over token-budget batches.
+
+        Args:
+            texts: at least one.
+            forward: a batch's features on the device → tensors, each with one row per text.
+
+        Returns:
+            One array per tensor, rows in the order of ``texts``; and the number of tokens read.
+        """
+        windows = [
+            self._run_window(texts[start : start + _WINDOW_ROWS], forward, prompt) for start in range(0, len(texts), _WINDOW_ROWS)
+        ]
+        outputs = [np.concatenate(parts) for parts in zip(*(arrays for arrays, _ in windows), strict=True)]
+        return outputs, sum(tokens for _, tokens in windows)
+
+    @torch.inference_mode()
+    def _run_window(self, texts: Sequence[str], forward: Forward, prompt: str) -> tuple[list[Vectors], int]:
+        inputs = tokenize(self.model, texts, prompt)
+        outputs: list[Vectors] = []
+        for rows in token_batches(inputs.lengths, self.batch_tokens):
+            for index, tensor in enumerate(forward(self._to_device(inputs.batch(rows)))):
+                if index == len(outputs):
+                    outputs.append(np.empty((len(texts), tensor.shape[1]), np.float32))
+                outputs[index][rows] = tensor.float().cpu().numpy()
+        return outputs, sum(inputs.lengths)
+
+    def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[int]:
+        """Tokens of each text as the model reads it: prompt and special tokens included, cut at the maximum."""
+        return tokenize(self.model, texts, prompt).lengths if texts else []
+
+    def _to_device(self, features: dict[str, Any]) -> dict[str, Any]:
+        device = self.model.device
+        return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
+
+
+def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, device: str | None) -> SentenceTransformer:
+    model = SentenceTransformer(
+        place,
+        revision=revision,
+        trust_remote_code=trusted,
+        device=device,
+        local_files_only=Path(place).is_dir(),
+        model_kwargs={"dtype": dtype, "use_safetensors": True},
+    )
+    # The option above reaches transformers only; static tables and linear layers are converted here.
+    return model.to(dtype=dtype)
+
+
+@contextmanager
+def _explained(model: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MtdError(f"model {model!r} cannot be loaded: {reason}; check the folder or hub name, and its files") from error
+
+
+def _token_limit(model: SentenceTransformer) -> int:
+    if isinstance(model[0], StaticEmbedding):
+        truncation = model[0].tokenizer.truncation
+        return int(truncation["max_length"]) if truncation else np.iinfo(np.int64).max
+    return int(model.max_seq_length)
+
+
+def _limit_tokens(model: SentenceTransformer, max_tokens: int) -> None:
+    limit = min(max_tokens, _token_limit(model))
+    if isinstance(model[0], StaticEmbedding):
+        model[0].tokenizer.enable_truncation(limit)
+    else:
+        model.max_seq_length = limit

@@ -1,0 +1,70 @@
+"""Texts tokenised once, then cut into the model's input features batch by batch.
+
+Two shapes of input exist: rows padded to a rectangle (transformers) and all tokens in one line with offsets (static embeddings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding, Transformer
+
+from mtd_ray.errors import MtdError
+
+
+class Inputs(Protocol):
+    """Tokenised texts."""
+
+    lengths: list[int]
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        """The features of some rows, as the model's first module expects them, on the CPU."""
+
+
+class PaddedInputs:
+    """Input of a transformer: ids (rows, longest) and an attention mask."""
+
+    def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
+        self._tokenizer = model[0].tokenizer
+        self._encodings = self._tokenizer([prompt + text for text in texts], padding=False, truncation="longest_first")
+        self.lengths = [len(ids) for ids in self._encodings["input_ids"]]
+        # What the model's own preprocessing adds beside tensors: the modality, and the prompt's length if pooling leaves it out.
+        example = model.preprocess([texts[0]], prompt=prompt or None)
+        self._extras = {name: value for name, value in example.items() if not isinstance(value, torch.Tensor)}
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        chosen = {name: [values[row] for row in rows] for name, values in self._encodings.items()}
+        padded = self._tokenizer.pad(chosen, padding=True, return_tensors="pt")
+        return {**padded, **self._extras}
+
+
+class FlatInputs:
+    """Input of a static embedding: all ids in a line (tokens,) and where each text starts (rows,)."""
+
+    def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
+        encodings = model[0].tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
+        self._ids = [encoding.ids for encoding in encodings]
+        self.lengths = [len(ids) for ids in self._ids]
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        ids = [token for row in rows for token in self._ids[row]]
+        lengths = torch.tensor([0] + [self.lengths[row] for row in rows[:-1]])
+        return {"input_ids": torch.tensor(ids, dtype=torch.long), "offsets": torch.cumsum(lengths, 0)}
+
+
+def tokenize(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> Inputs:
+    """All texts tokenised, each with the prompt before it and cut at the model's maximum length.
+
+    Raises:
+        MtdError: the model's first module takes something else than text.
+    """
+    if isinstance(model[0], StaticEmbedding):
+        return FlatInputs(model, texts, prompt)
+    if isinstance(model[0], Transformer) and model[0].modalities == ["text"]:
+        return PaddedInputs(model, texts, prompt)
+    raise MtdError(
+        f"a model that starts with {type(model[0]).__name__} is not supported; it must be a text transformer or a static embedding"
+    )

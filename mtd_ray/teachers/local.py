@@ -1,0 +1,66 @@
+"""A sentence-transformers model of this machine as a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtd_ray.config import Kind, LocalTeacher
+from mtd_ray.encoder import Encoder
+from mtd_ray.errors import MtdError
+from mtd_ray.teachers.base import Answer, TeacherError, set_aside_bad_rows
+
+
+class LocalTeacherClient:
+    """Embeds with a model in this process; see :class:`mtd_ray.teachers.base.TeacherClient`.
+
+    ``Answer.tokens`` is exact: what the model read, prompts and special tokens included, after truncation.
+
+    Raises:
+        TeacherError: from the constructor, when the model cannot be loaded or its size is not the recipe's ``dimensions``.
+    """
+
+    def __init__(self, name: str, config: LocalTeacher) -> None:
+        self.name = name
+        self.config = config
+        self._encoder = _load(name, config)
+        if self._encoder.dimension != config.dimensions:
+            raise TeacherError(
+                f"teachers.{name}.dimensions: {config.dimensions} is not the size of {config.model!r}, whose vectors have "
+                f"{self._encoder.dimension} numbers; set it to {self._encoder.dimension}"
+            )
+
+    def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
+        """Embed texts, each after the prompt of its kind. Rows whose vector is not finite or zero are failures."""
+        vectors = np.zeros((len(texts), self.config.dimensions), np.float32)
+        tokens = 0
+        for prompt, rows in self._rows_by_prompt(kinds).items():
+            encoded = self._encoder.embed([texts[row] for row in rows], prompt=prompt)
+            vectors[rows] = encoded.vectors
+            tokens += encoded.tokens
+        vectors, failures = set_aside_bad_rows(vectors)
+        return Answer(vectors, failures, tokens=tokens, requests=0)
+
+    def close(self) -> None:
+        """Nothing to give back: the model goes when the client does."""
+
+    def _rows_by_prompt(self, kinds: Sequence[Kind]) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, kind in enumerate(kinds):
+            rows.setdefault(self.config.prompts.get(kind, ""), []).append(row)
+        return rows
+
+
+def _load(name: str, config: LocalTeacher) -> Encoder:
+    try:
+        return Encoder.load(
+            config.model,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            dtype=config.dtype,
+            max_tokens=config.max_tokens,
+            batch_tokens=config.batch_tokens,
+        )
+    except MtdError as error:
+        raise TeacherError(f"teachers.{name}.model: {error}") from error
