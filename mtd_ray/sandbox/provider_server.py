@@ -1,0 +1,166 @@
+"""A provider of embeddings on this machine, as a process of its own: `python -m mtd_ray.sandbox.provider_server --key-env NAME`.
+
+It speaks OpenAI's wire format over HTTP, enforces the key, the caps and a quota, does wrong on request, and answers with vectors
+of real models. :class:`ProviderServer` starts and stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import orjson
+
+from mtd_ray.errors import MtdError
+from mtd_ray.sandbox.ports import LOOPBACK
+from mtd_ray.sandbox.provider_faults import Fault, FaultPlan
+
+_ROOT = Path(__file__).resolve().parents[2]  # so that `-m` finds this package, installed or not
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 5.0
+
+
+class ProviderServer:
+    """Runs the server for as long as the ``with`` block lasts.
+
+    Args:
+        env: one variable, the name and value of the account's key; handed over in the environment, never on the command line.
+        port: 0 takes a free one.
+        requests_per_minute, tokens_per_minute: the account's quota.
+        faults: what goes wrong from the start; :meth:`set_faults` changes it.
+
+    Raises:
+        MtdError: it did not start; what it says about that is on standard error.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: Mapping[str, str],
+        port: int = 0,
+        requests_per_minute: float = 10_000,
+        tokens_per_minute: float = 10_000_000,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        ((key_name, _),) = env.items()
+        self._env = dict(env)
+        listed = orjson.dumps([fault.model_dump() for fault in faults]).decode()
+        self._command = [
+            *(sys.executable, "-m", "mtd_ray.sandbox.provider_server", "--key-env", key_name, "--port", str(port)),
+            *("--requests-per-minute", str(requests_per_minute), "--tokens-per-minute", str(tokens_per_minute)),
+            *("--faults", listed, "--end-with-parent"),
+        ]
+        self._process: subprocess.Popen[str] | None = None
+        self.base_url = ""
+
+    def __enter__(self) -> ProviderServer:
+        self._process = subprocess.Popen(  # noqa: S603 (this module's own command)
+            self._command, cwd=_ROOT, env=os.environ | self._env, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        timer = threading.Timer(_START_TIMEOUT_S, self._process.kill)
+        timer.start()
+        try:
+            self.base_url = self._address(self._process)
+        except BaseException:
+            self._stop()
+            raise
+        finally:
+            timer.cancel()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    def ledger(self) -> dict[str, Any]:
+        """What the server was paid for: see :meth:`mtd_ray.sandbox.provider_ledger.Ledger.to_json`."""
+        ledger: dict[str, Any] = httpx.get(self._admin("ledger")).raise_for_status().json()
+        return ledger
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Replace what goes wrong; requests are counted from 1 again."""
+        httpx.put(self._admin("faults"), content=orjson.dumps([fault.model_dump() for fault in faults])).raise_for_status()
+
+    def set_quota(self, *, requests_per_minute: float, tokens_per_minute: float) -> None:
+        """Change the account's quota."""
+        limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
+        httpx.put(self._admin("quota"), content=orjson.dumps(limits)).raise_for_status()
+
+    def _admin(self, what: str) -> str:
+        return f"{self.base_url.removesuffix('/v1')}/sandbox/{what}"
+
+    @staticmethod
+    def _address(process: subprocess.Popen[str]) -> str:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("http://"):
+            raise MtdError(f"the provider server did not start (exit code {process.poll()}); its own message stands above")
+        return line.strip()
+
+    def _stop(self) -> None:
+        if self._process is None:
+            return
+        for sign, patience in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, None)):
+            try:
+                os.killpg(self._process.pid, sign)
+                self._process.wait(timeout=patience)
+                break
+            except ProcessLookupError:
+                self._process.wait()
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._process = None
+
+
+def main() -> None:
+    """Serve until told to stop. Writes the base URL to standard output once it is reachable."""
+    import uvicorn
+
+    from mtd_ray.sandbox.provider_app import new_provider
+
+    arguments = _parser().parse_args()
+    faults = FaultPlan([Fault.model_validate(fault) for fault in orjson.loads(arguments.faults)], arguments.seed)
+    key = os.environ[arguments.key_env]
+    provider = new_provider(key, arguments.requests_per_minute, arguments.tokens_per_minute, faults)
+    listener = socket.create_server((LOOPBACK, arguments.port), backlog=512)
+    if arguments.end_with_parent:
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    sys.stdout.write(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1\n")
+    sys.stdout.flush()
+    # "critical": a fault that breaks a connection is no error worth a stack trace.
+    config = uvicorn.Config(provider.app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="provider_server", description="A provider of embeddings on loopback.")
+    parser.add_argument("--key-env", required=True, help="environment variable that holds the account's key")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--requests-per-minute", type=float, default=10_000)
+    parser.add_argument("--tokens-per-minute", type=float, default=10_000_000)
+    parser.add_argument("--faults", default="[]", help="JSON list of faults")
+    parser.add_argument("--seed", type=int, default=0, help="of faults that strike by chance")
+    parser.add_argument("--end-with-parent", action="store_true", help="stop when the process that started it is gone")
+    return parser
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()
