@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -96,6 +97,6 @@ def _load_head(folder: Path) -> nn.Linear:
         weights = load_file(folder / "model.safetensors")
         head = nn.Linear(config["in_features"], config["out_features"], bias=config["bias"])
         head.load_state_dict({name.removeprefix("linear."): tensor.float() for name, tensor in weights.items()})
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise MtdError(f"head {folder} cannot be loaded: {type(error).__name__}: {error}") from error
     return head.eval()
