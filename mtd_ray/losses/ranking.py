@@ -65,7 +65,7 @@ def ranking_loss(student: Tensor, order: PairOrder, margin: float = 0.015) -> Te
     """
     student = F.normalize(widen(student), dim=-1)
     scores = (student @ student.T)[order.rows, order.columns]
-    total: Tensor = _HingeSum.apply(scores.double(), order.first, order.after, margin)
+    total: Tensor = _HingeSum.apply(scores.double(), order.first, order.after, margin)  # type: ignore[no-untyped-call]
     return (total / order.terms.clamp(min=1)).to(student.dtype)
 
 

@@ -1,0 +1,138 @@
+"""From a student's configuration to its backbone and tokenizer.
+
+A sentence-transformers folder is a Hugging Face folder too, so both load the same way. Code that ships with a model is never run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from mtd_ray.config import StudentConfig
+from mtd_ray.encoder import locate_model
+from mtd_ray.errors import RecipeError
+
+
+def load_tokenizer(config: StudentConfig) -> Any:
+    """The fast tokenizer of ``config.model``.
+
+    Raises:
+        RecipeError: it cannot be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(locate_model(config.model), revision=config.revision)
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_load(config, error) from error
+
+
+def load_backbone(config: StudentConfig, seed: int) -> Any:
+    """The backbone in float32: the layers that ``config.layers`` names, attending in both directions.
+
+    Args:
+        config: ``init: random`` takes only the architecture from the model and draws weights from ``seed``.
+        seed: of the random weights.
+
+    Raises:
+        RecipeError: the model cannot be loaded, has no such layers, takes fewer tokens than ``max_tokens``, or its attention
+            cannot be made bidirectional.
+    """
+    try:
+        backbone = _random(config, seed) if config.init == "random" else _pretrained(config)
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_load(config, error) from error
+    limit = getattr(backbone.config, "max_position_embeddings", None)
+    if limit is not None and config.max_tokens > limit:
+        raise RecipeError(f"student.max_tokens: {config.max_tokens} is more than the {limit} tokens that {config.model} can take")
+    if not attends_both_ways(backbone):
+        raise RecipeError(f"student.model: the attention of {config.model} is causal and cannot be made bidirectional")
+    return backbone
+
+
+def transformer_layers(backbone: Any) -> nn.ModuleList:
+    """The stack of transformer layers: the first module list that is as long as the config says."""
+    depth = backbone.config.num_hidden_layers
+    for module in backbone.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise RecipeError(f"student.model: {type(backbone).__name__} has no list of {depth} transformer layers")
+
+
+@torch.no_grad()
+def attends_both_ways(backbone: Any) -> bool:
+    """Whether the last token changes the first token's state, with and without padding in the batch."""
+    device = next(backbone.parameters()).device
+    token_ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=device) % backbone.config.vocab_size
+    full = torch.ones_like(token_ids)
+    padded = torch.nn.functional.pad(token_ids, (0, 1)), torch.nn.functional.pad(full, (0, 1))
+    was_training = backbone.training
+    backbone.eval()
+    states = [backbone(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in ((token_ids, full), padded)]
+    backbone.train(was_training)
+    return all(not torch.equal(state[0, 0], state[1, 0]) for state in states)
+
+
+def _architecture(config: StudentConfig) -> Any:
+    architecture = AutoConfig.from_pretrained(locate_model(config.model), revision=config.revision)
+    # Stock transformers builds bidirectional masks for a decoder whose config says so, and keeps the key in config.json.
+    architecture.is_causal = False
+    return architecture
+
+
+def _random(config: StudentConfig, seed: int) -> Any:
+    architecture = _architecture(config)
+    _keep_in_config(architecture, _chosen_layers(config, architecture.num_hidden_layers))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = AutoModel.from_config(architecture, dtype=torch.float32)
+    return backbone
+
+
+def _pretrained(config: StudentConfig) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        # A pooler that the checkpoint lacks is drawn at random: never used, but saved, so it must not differ from run to run.
+        torch.manual_seed(0)
+        backbone = AutoModel.from_pretrained(
+            locate_model(config.model),
+            revision=config.revision,
+            config=_architecture(config),
+            dtype=torch.float32,
+            use_safetensors=True,
+        )
+    if config.layers is not None:
+        _keep_layers(backbone, _chosen_layers(config, backbone.config.num_hidden_layers))
+    return backbone
+
+
+def _chosen_layers(config: StudentConfig, depth: int) -> tuple[int, ...]:
+    chosen = tuple(range(depth)) if config.layers is None else config.layers
+    wrong = [layer for layer in chosen if not 0 <= layer < depth]
+    if wrong:
+        raise RecipeError(f"student.layers: {config.model} has layers 0 to {depth - 1}, not {wrong}")
+    return chosen
+
+
+def _keep_layers(backbone: Any, chosen: tuple[int, ...]) -> None:
+    layers = transformer_layers(backbone)
+    kept = [layers[index] for index in chosen]
+    del layers[:]
+    layers.extend(kept)
+    for index, layer in enumerate(kept):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index  # type: ignore[assignment]
+    _keep_in_config(backbone.config, chosen)
+
+
+def _keep_in_config(architecture: Any, chosen: tuple[int, ...]) -> None:
+    kinds = getattr(architecture, "layer_types", None)
+    if kinds is not None:
+        architecture.layer_types = [kinds[index] for index in chosen]
+    architecture.num_hidden_layers = len(chosen)
+
+
+def _cannot_load(config: StudentConfig, error: Exception) -> RecipeError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return RecipeError(f"student.model: {config.model} cannot be loaded: {reason}")

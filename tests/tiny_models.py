@@ -1,0 +1,126 @@
+"""Model folders of a few kilobytes for tests: real architectures and a real tokenizer, random weights, no hub."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+
+WORDS = [
+    "the",
+    "a",
+    "of",
+    "to",
+    "and",
+    "in",
+    "is",
+    "for",
+    "on",
+    "with",
+    "as",
+    "by",
+    "from",
+    "that",
+    "array",
+    "matrix",
+    "vector",
+    "value",
+    "function",
+    "returns",
+    "number",
+    "list",
+    "string",
+    "file",
+    "read",
+    "write",
+    "open",
+    "close",
+    "sort",
+    "sum",
+    "mean",
+    "of",
+    "two",
+    "given",
+    "key",
+    "error",
+    "raise",
+    "when",
+    "not",
+    "find",
+    "data",
+    "set",
+    "train",
+    "test",
+    "model",
+    "layer",
+    "token",
+]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def tiny_bert(folder: Path, *, layers: int = 3, hidden: int = 32) -> str:
+    """A BERT folder; returns its path."""
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(11)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def tiny_qwen2(folder: Path, *, layers: int = 2, hidden: int = 32, padding_side: str = "right") -> str:
+    """A Qwen2 folder (grouped keys, rotary positions); returns its path."""
+    tokenizer = tiny_tokenizer(padding_side)
+    torch.manual_seed(12)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+    )
+    Qwen2Model(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def tiny_tokenizer(padding_side: str = "right") -> PreTrainedTokenizerFast:
+    """WordPiece over :data:`WORDS`, with BERT's special tokens."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(WORDS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        padding_side=padding_side,
+        model_max_length=64,
+    )
+
+
+def sentences(count: int, seed: int = 0) -> list[str]:
+    """Distinct word sequences of 2 to 20 words."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, 21, (count,), generator=generator).tolist()
+    return [
+        " ".join(WORDS[i] for i in torch.randint(len(WORDS), (length,), generator=generator).tolist()) + f" {number}"
+        for number, length in enumerate(lengths)
+    ]
