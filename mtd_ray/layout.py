@@ -70,6 +70,12 @@ def part_commit(fingerprint: str, shard_sha256: str, part: int) -> str:
     return f"{part_commits(fingerprint)}/{short(shard_sha256)}/{part:05d}.json"
 
 
+def part_of_commit(key: str) -> tuple[str, int]:
+    """Which part a commit's key names: the shard's hash as it stands in keys, and the part's number in the shard."""
+    shard, name = key.split("/")[-2:]
+    return shard, int(name.removesuffix(".json"))
+
+
 # --- run
 
 

@@ -43,7 +43,7 @@ def _free_ports(held: contextlib.ExitStack) -> Iterator[int]:
 
 
 def server_command(binary: str, data: Path, runtime: Path, port: dict[str, int], keys: tuple[str, str]) -> list[str]:
-    """Master, filer and S3 gateway in one process. ``keys`` (access, secret) go into a file below ``runtime`` that only its owner can read."""
+    """Master, filer and S3 gateway in one process. ``keys`` (access, secret) go into a file that only its owner can read."""
     config = runtime / "s3.json"
     config.touch(mode=0o600)
     identity = {

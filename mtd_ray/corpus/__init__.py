@@ -1,0 +1,5 @@
+"""Texts → an immutable, numbered list of shards."""
+
+from mtd_ray.corpus.manifest import Manifest, Shard, corpus_fingerprint, load_manifest, read_pairs, read_shard
+
+__all__ = ["Manifest", "Shard", "corpus_fingerprint", "load_manifest", "read_pairs", "read_shard"]
