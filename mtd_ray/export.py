@@ -1,0 +1,159 @@
+"""A trained student as a sentence-transformers folder, and that folder in the object store.
+
+```
+modules.json                        Transformer "", 1_Pooling, 2_Dense_{default size}
+config.json model.safetensors …     the backbone and its tokenizer
+1_Pooling/config.json
+2_Dense_{size}/                     one linear head per size; a user changes the size by editing modules.json
+config_sentence_transformers.json   prompts, similarity cosine
+sentence_bert_config.json           max_seq_length
+README.md                           the model card
+```
+
+The same layout as the published Stella v5 models. There is no Normalize module: vectors are compared by cosine. File formats are
+the oldest that say the same thing, so that old versions of sentence-transformers load the folder too.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sentence_transformers
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from mtd_ray.errors import MtdError, StorageError
+
+if TYPE_CHECKING:
+    from mtd_ray.config import StudentConfig
+    from mtd_ray.model_card import ModelCard
+    from mtd_ray.objects import ObjectStore
+    from mtd_ray.student import Student
+
+_MANIFEST = "manifest.json"
+_POOLING = {"mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken", "cls": "pooling_mode_cls_token"}
+
+
+def export_student(student: Student, folder: Path, *, card: ModelCard | None) -> None:
+    """Write a student as a folder that plain ``SentenceTransformer(folder)`` loads, giving the default head's vectors.
+
+    Args:
+        folder: is made when missing; must be empty.
+        card: becomes README.md; None writes none.
+
+    Raises:
+        MtdError: the folder holds something already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise MtdError(f"cannot export to {folder}: it is not empty; name a new folder")
+    student.backbone.save_pretrained(folder)
+    _padding(student.tokenizer).save_pretrained(folder)
+    for size in student.config.heads:
+        _write_head(student.heads[str(size)], folder / f"2_Dense_{size}")
+    _write_configs(student.config, student.hidden_size, folder)
+    if card is not None:
+        (folder / "README.md").write_text(card.markdown(), encoding="utf-8")
+
+
+def publish_folder(store: ObjectStore, folder: Path, prefix: str) -> None:
+    """Upload a folder under a key prefix. ``manifest.json``, with every file's sha256, is written last: no manifest, no folder."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    store.delete(f"{prefix}/{_MANIFEST}")
+    store.upload_folder(folder, prefix)
+    entries = {name: {"sha256": _sha256(path), "size": path.stat().st_size} for name, path in files.items()}
+    store.put(f"{prefix}/{_MANIFEST}", json.dumps({"files": entries}, indent=1).encode())
+
+
+def fetch_folder(store: ObjectStore, prefix: str, folder: Path) -> None:
+    """Bring a published folder to this machine; a folder that is there already and whole is kept.
+
+    Raises:
+        StorageError: the folder was never published completely, or a file is not what was published.
+    """
+    expected = published_files(store, prefix)
+    if _faults(folder, expected):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            fetched = Path(scratch) / "fetched"
+            store.download_folder(prefix, fetched)
+            if fault := _faults(fetched, expected):
+                raise StorageError(f"{store.url}/{prefix}/{fault} is not what was published there: export the student again")
+            _replace(fetched, folder, set(expected))
+
+
+def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
+    """File → sha256 of a published folder.
+
+    Raises:
+        StorageError: nothing is published there, or not completely.
+    """
+    manifest = store.find(f"{prefix}/{_MANIFEST}")
+    if manifest is None:
+        raise StorageError(f"{store.url}/{prefix} holds no published model: run the export step first")
+    return {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items()}
+
+
+def _write_configs(config: StudentConfig, hidden_size: int, folder: Path) -> None:
+    chosen = f"2_Dense_{config.export_head}"
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (path, kind) in enumerate((("", "Transformer"), ("1_Pooling", "Pooling"), (chosen, "Dense")))
+    ]
+    _write_json(folder / "modules.json", modules)
+    pooling = {"word_embedding_dimension": hidden_size} | {key: how == config.pooling for how, key in _POOLING.items()}
+    _write_json(folder / "1_Pooling" / "config.json", pooling | {"pooling_mode_max_tokens": False, "include_prompt": True})
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": config.max_tokens, "do_lower_case": False})
+    versions = {lib.__name__: lib.__version__ for lib in (sentence_transformers, transformers)} | {"pytorch": torch.__version__}
+    about = {"__version__": versions, "prompts": config.prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    _write_json(folder / "config_sentence_transformers.json", about)
+
+
+def _write_head(head: torch.nn.Module, folder: Path) -> None:
+    folder.mkdir()
+    weights = {f"linear.{name}": tensor.detach().float().cpu().contiguous() for name, tensor in head.named_parameters()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    out_features, in_features = weights["linear.weight"].shape
+    config = {"in_features": in_features, "out_features": out_features, "bias": True}
+    _write_json(folder / "config.json", config | {"activation_function": "torch.nn.modules.linear.Identity"})
+
+
+def _padding(tokenizer: Any) -> Any:
+    """The tokenizer with a padding token: decoders often have none, and batches cannot be made without. Padding is masked."""
+    if tokenizer.pad_token is None:
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _faults(folder: Path, expected: dict[str, str]) -> str | None:
+    """The first expected file that is missing or different, if any."""
+    return next((name for name, digest in expected.items() if _sha256(folder / name) != digest), None)
+
+
+def _replace(fetched: Path, folder: Path, keep: set[str]) -> None:
+    for path in sorted(fetched.rglob("*")):
+        if path.is_file() and path.relative_to(fetched).as_posix() not in keep:
+            path.unlink()
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    fetched.rename(folder)
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,31 @@
+"""Which licence governs a student learned from several sources: the most restrictive one.
+
+The ranks order common identifiers (as the Hugging Face hub writes them); they are a reminder for the person who publishes, not
+legal advice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# From least to most restrictive; a licence that fits none counts as terms of its own, which must be read.
+_RANKS: tuple[tuple[int, re.Pattern[str]], ...] = (
+    (5, re.compile(r"(^|-)nc(-|$)|non-?commercial|research")),
+    (4, re.compile(r"(^|-)nd(-|$)|proprietary")),
+    (2, re.compile(r"(^|-)sa(-|$)|^[al]?gpl|^mpl|^eupl|^odbl")),
+    (1, re.compile(r"^cc-by-\d|^apache|^odc-by")),
+    (0, re.compile(r"^mit|^bsd|^isc|^cc0|^unlicense|^wtfpl|^zlib|^0bsd|^pddl")),
+)
+_OWN_TERMS = 3
+
+
+def restriction(license_id: str) -> int:
+    """How much a licence restricts: 0 permissive, 1 attribution, 2 share-alike, 3 own terms, 4 no derivatives, 5 non-commercial."""
+    name = license_id.strip().lower()
+    return next((rank for rank, pattern in _RANKS if pattern.search(name)), _OWN_TERMS)
+
+
+def most_restrictive(license_ids: Iterable[str]) -> str | None:
+    """The licence that restricts most; the first of equals; None when there is none."""
+    return max(license_ids, key=restriction, default=None)

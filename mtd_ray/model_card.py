@@ -1,0 +1,171 @@
+"""The README.md of an exported student: what it is, what it came from, on whose terms, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import yaml
+
+from mtd_ray import __version__
+from mtd_ray.config import LastLayers, Recipe, StageConfig, StudentConfig
+from mtd_ray.licenses import most_restrictive, restriction
+
+if TYPE_CHECKING:
+    from mtd_ray.corpus import Manifest
+
+_FLOAT_BYTES = 4
+_NON_COMMERCIAL = 5
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model that the student came from: ``role`` is ``backbone`` or ``teacher NAME``."""
+
+    role: str
+    model: str
+    dimensions: int | None
+    license: str | None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything the card says."""
+
+    name: str
+    recipe_fingerprint: str
+    student: StudentConfig
+    origins: tuple[Origin, ...]
+    stages: tuple[StageConfig, ...]
+    all_teachers: tuple[str, ...]
+    corpus_fingerprint: str
+    corpus_rows: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, manifest: Manifest) -> Self:
+        """The card of the student that a recipe gives on a corpus."""
+        student = recipe.student
+        backbone = Origin("backbone", student.base_model_name or _public_name(student.model), None, student.license)
+        teachers = (
+            Origin(f"teacher {name}", _public_name(teacher.model), teacher.dimensions, teacher.license)
+            for name, teacher in recipe.teachers.items()
+        )
+        return cls(
+            name=recipe.name,
+            recipe_fingerprint=recipe.fingerprint,
+            student=student,
+            origins=(backbone, *teachers),
+            stages=recipe.stages,
+            all_teachers=tuple(recipe.teachers),
+            corpus_fingerprint=manifest.fingerprint,
+            corpus_rows=manifest.rows,
+        )
+
+    @property
+    def license(self) -> str | None:
+        """The most restrictive licence among the origins; None when none states one."""
+        return most_restrictive(origin.license for origin in self.origins if origin.license)
+
+    def markdown(self) -> str:
+        """The whole file: YAML front matter as the Hugging Face hub reads it, then text."""
+        parts = (self._front_matter(), f"# {self.name}", self._license(), self._summary(), self._sizes())
+        return "\n\n".join((*parts, self._usage(), self._training())) + "\n"
+
+    def _front_matter(self) -> str:
+        backbone = self.origins[0].model
+        fields: dict[str, object] = {
+            "library_name": "sentence-transformers",
+            "pipeline_tag": "sentence-similarity",
+            "license": self.license or "other",
+            "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "knowledge-distillation", "mtd-ray"],
+        }
+        if "/" in backbone and not backbone.startswith("package:"):
+            fields["base_model"] = backbone
+        return f"---\n{yaml.safe_dump(fields, sort_keys=False).strip()}\n---"
+
+    def _license(self) -> str:
+        unstated = [origin.role for origin in self.origins if not origin.license]
+        lines = []
+        if self.license:
+            holders = ", ".join(origin.role for origin in self.origins if origin.license == self.license)
+            lines.append(f"**Licence: {self.license}**, the most restrictive among this model's origins ({holders}).")
+            if restriction(self.license) == _NON_COMMERCIAL:
+                lines.append("It does not allow commercial use, and that follows this model.")
+        if unstated:
+            lines.append(f"**Not stated:** {', '.join(unstated)}. Find out on whose terms before you use or share this model.")
+        lines.append("A student learns from its teachers' vectors, so the teachers' terms apply to it.")
+        table = _table(
+            ("origin", "model", "size", "licence"),
+            [(o.role, o.model, str(o.dimensions or ""), o.license or "not stated") for o in self.origins],
+        )
+        return " ".join(lines) + "\n\n" + table
+
+    def _summary(self) -> str:
+        return (
+            f"A text embedding model: {self.student.pooling} pooling, then one linear head per vector size, texts cut at "
+            f"{self.student.max_tokens} tokens. Vectors are not normalised; compare them by cosine."
+        )
+
+    def _sizes(self) -> str:
+        rows = [
+            (str(size), str(size * _FLOAT_BYTES), f"`2_Dense_{size}`", "default" if size == self.student.export_head else "")
+            for size in sorted(self.student.heads)
+        ]
+        return "## Vector sizes\n\n" + _table(("size", "bytes (float32)", "folder", ""), rows)
+
+    def _usage(self) -> str:
+        prompts = "\n".join(f"- `{name}`: `{prompt!r}`" for name, prompt in self.student.prompts.items())
+        with_prompt = f', prompt_name="{next(iter(self.student.prompts))}"' if self.student.prompts else ""
+        return (
+            "## Use\n\n"
+            "```python\n"
+            "from sentence_transformers import SentenceTransformer\n\n"
+            f'model = SentenceTransformer("FOLDER")\n'
+            f'vectors = model.encode(["a text"]{with_prompt})  # shape (1, {self.student.export_head})\n'
+            "```\n\n"
+            f"For another size, write its folder in place of `2_Dense_{self.student.export_head}` in `modules.json`."
+            + (f"\n\nPrompts:\n\n{prompts}" if prompts else " No prompts are needed.")
+        )
+
+    def _training(self) -> str:
+        rows = [
+            (
+                stage.name,
+                ", ".join(stage.teachers or self.all_teachers),
+                _trainable(stage),
+                "; ".join(_losses(stage)),
+                f"{stage.lr:g}",
+                f"{stage.steps} × {stage.batch_size}",
+            )
+            for stage in self.stages
+        ]
+        return (
+            f"## Training\n\nDistilled with mtd-ray {__version__} in stages (arXiv 2412.19048).\n\n"
+            + _table(("stage", "teachers", "trained", "losses per head", "lr", "steps × batch"), rows)
+            + f"\n\n- corpus: {self.corpus_rows:,} texts, content hash `{self.corpus_fingerprint}`"
+            + f"\n- recipe fingerprint: `{self.recipe_fingerprint}`"
+        )
+
+
+def _public_name(model: str) -> str:
+    """A model as others can know it: of a local folder only its own name, not where it lies."""
+    is_folder = model.startswith(("/", ".", "~")) or Path(model).is_dir()
+    return Path(model).name if is_folder else model
+
+
+def _trainable(stage: StageConfig) -> str:
+    return f"heads + last {stage.trainable.last} layers" if isinstance(stage.trainable, LastLayers) else stage.trainable
+
+
+def _losses(stage: StageConfig) -> list[str]:
+    return [
+        f"{head}: " + " + ".join(f"{weight:g}·{name}" for name, weight in weights.model_dump().items() if weight)
+        for head, weights in stage.heads.items()
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

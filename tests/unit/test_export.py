@@ -1,0 +1,182 @@
+"""What is exported is the student that was trained, for whoever loads it and however texts are batched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from mtd_ray.config import StudentConfig
+from mtd_ray.encoder import StudentEncoder
+from mtd_ray.errors import MtdError, StorageError
+from mtd_ray.export import export_student, fetch_folder, publish_folder
+from mtd_ray.objects import ObjectStore
+from mtd_ray.student import Student, pad_tokens, tokenize
+from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
+
+TEXTS = [*sentences(12), "array " * 200, "the"]
+HEADS = (24, 8, 16)
+PROMPTS = {"s2p_query": "find the file. ", "s2s_query": "sort: "}
+
+
+@pytest.fixture(scope="module", params=["bert-mean", "bert-cls", "qwen2-mean", "qwen2-last", "qwen2-mean-left"])
+def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Student:
+    kind, pooling, *side = request.param.split("-")
+    base = tmp_path_factory.mktemp("base")
+    model = tiny_bert(base) if kind == "bert" else tiny_qwen2(base, padding_side="".join(side) or "right")
+    config = StudentConfig(model=model, pooling=pooling, max_tokens=40, heads=HEADS, default_head=16, prompts=PROMPTS)
+    return Student.build(config, seed=5)
+
+
+@pytest.fixture(scope="module")
+def folder(student: Student, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "student"
+    export_student(student, path, card=None)
+    return path
+
+
+@torch.inference_mode()
+def trained_vectors(student: Student, texts: list[str], prompt: str = "") -> dict[int, Any]:
+    """The student's own forward pass, one text at a time: no padding at all."""
+    rows = []
+    for text in texts:
+        ids, mask = pad_tokens(student.tokenizer, tokenize(student.tokenizer, [prompt + text], student.config.max_tokens))
+        rows.append(student.project(student.pool(ids, mask), HEADS))
+    return {head: torch.cat([row[head] for row in rows]).numpy() for head in HEADS}
+
+
+def test_plain_load_gives_the_default_head(student: Student, folder: Path) -> None:
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    np.testing.assert_allclose(model.encode(TEXTS, batch_size=4), trained_vectors(student, TEXTS)[16], atol=1e-5)
+    assert model.max_seq_length == 40
+    assert model.similarity_fn_name == "cosine"
+
+
+def test_every_head_by_editing_modules_json(student: Student, folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    expected = trained_vectors(student, TEXTS)
+    for head in HEADS:
+        edited = tmp_path / str(head)
+        shutil.copytree(folder, edited)
+        modules = (edited / "modules.json").read_text().replace("2_Dense_16", f"2_Dense_{head}")
+        (edited / "modules.json").write_text(modules)
+        np.testing.assert_allclose(SentenceTransformer(str(edited), device="cpu").encode(TEXTS), expected[head], atol=1e-5)
+
+
+def test_student_encoder_gives_every_head_in_one_pass(student: Student, folder: Path) -> None:
+    encoder = StudentEncoder.load(folder, device="cpu", batch_tokens=64)
+    assert (encoder.heads, encoder.default_head, encoder.prompts) == ((8, 16, 24), 16, PROMPTS)
+    vectors = encoder.encode(TEXTS, heads=encoder.heads)
+    for head, expected in trained_vectors(student, TEXTS).items():
+        np.testing.assert_allclose(vectors[head], expected, atol=1e-5)
+    assert list(encoder.encode(TEXTS[:2])) == [16]
+
+
+def test_prompts(student: Student, folder: Path) -> None:
+    prompt = PROMPTS["s2p_query"]
+    expected = trained_vectors(student, TEXTS, prompt)[16]
+    model = SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(model.encode(TEXTS, prompt_name="s2p_query"), expected, atol=1e-5)
+    np.testing.assert_allclose(StudentEncoder.load(folder).encode(TEXTS, prompt=prompt)[16], expected, atol=1e-5)
+
+
+def test_padding_and_company_do_not_matter(folder: Path) -> None:
+    encoder = StudentEncoder.load(folder, device="cpu", batch_tokens=10_000)
+    together = encoder.encode(TEXTS)[16]
+    alone = np.concatenate([encoder.encode([text])[16] for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_exported_attention_is_bidirectional(folder: Path) -> None:
+    model: Any = SentenceTransformer(str(folder), device="cpu")[0].auto_model
+    with torch.inference_mode():
+        first, second = model(input_ids=torch.tensor([[2, 5, 6], [2, 5, 7]])).last_hidden_state[:, 0]
+    assert not torch.equal(first, second)
+    assert json.loads((folder / "config.json").read_text())["is_causal"] is False
+
+
+def test_tokens_are_counted_with_the_prompt(student: Student, folder: Path) -> None:
+    encoder = StudentEncoder.load(folder)
+    expected = [len(ids) for ids in tokenize(student.tokenizer, ["sort the array", "sort " + "array " * 200], 40)]
+    assert encoder.count_tokens(["the array", "array " * 200], prompt="sort ") == expected
+    assert expected[1] == 40
+
+
+def test_only_safetensors_is_written(folder: Path) -> None:
+    assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_unknown_head(folder: Path) -> None:
+    with pytest.raises(MtdError, match="no head of size 99; it has 8, 16, 24"):
+        StudentEncoder.load(folder).encode(["a"], heads=[99])
+
+
+def test_no_texts(folder: Path) -> None:
+    assert {head: vectors.shape for head, vectors in StudentEncoder.load(folder).encode([], heads=[8, 24]).items()} == {
+        8: (0, 8),
+        24: (0, 24),
+    }
+
+
+def test_other_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MtdError, match="not an exported student"):
+        StudentEncoder.load(tmp_path)
+
+
+def test_full_folder_is_not_overwritten(student: Student, folder: Path) -> None:
+    with pytest.raises(MtdError, match="not empty"):
+        export_student(student, folder, card=None)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "modules.json").write_text("[]")
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    return folder
+
+
+def test_published_folder_comes_back(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
+    publish_folder(local_store, small, "runs/a/student")
+    fetch_folder(local_store, "runs/a/student", tmp_path / "fetched")
+    assert files(tmp_path / "fetched") == files(small)
+
+
+def test_files_of_an_earlier_version_stay_out(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
+    local_store.put("runs/a/student/old.bin", b"left over")
+    publish_folder(local_store, small, "runs/a/student")
+    fetch_folder(local_store, "runs/a/student", tmp_path / "fetched")
+    assert files(tmp_path / "fetched") == files(small)
+
+
+def test_changed_local_copy_is_renewed(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
+    publish_folder(local_store, small, "s")
+    fetch_folder(local_store, "s", tmp_path / "fetched")
+    (tmp_path / "fetched" / "modules.json").write_text("changed")
+    fetch_folder(local_store, "s", tmp_path / "fetched")
+    assert files(tmp_path / "fetched") == files(small)
+
+
+def test_damaged_object_is_refused(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
+    publish_folder(local_store, small, "s")
+    local_store.put("s/modules.json", b"damaged")
+    with pytest.raises(StorageError, match=r"s/modules\.json is not what was published"):
+        fetch_folder(local_store, "s", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_interrupted_publication_is_not_a_model(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
+    local_store.upload_folder(small, "s")
+    with pytest.raises(StorageError, match="no published model"):
+        fetch_folder(local_store, "s", tmp_path / "fetched")

@@ -1,0 +1,113 @@
+"""The card states the terms, the sizes and the training, and nothing about this machine."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from mtd_ray.config import Recipe
+from mtd_ray.licenses import most_restrictive
+from mtd_ray.model_card import ModelCard
+
+MANIFEST: Any = SimpleNamespace(fingerprint="c0ffee", rows=12_345)
+
+
+def card(**changes: Any) -> ModelCard:
+    tree = {
+        "name": "small-one",
+        "storage": {"url": "/store"},
+        "corpus": {"source": {"format": "parquet", "path": "/private/texts"}},
+        "teachers": {
+            "big": {"provider": "local", "model": "acme/big", "dimensions": 32, "license": "cc-by-nc-4.0"},
+            "api": {"provider": "openai", "model": "text-embedding-3-small", "dimensions": 16, "license": "proprietary"},
+        },
+        "student": {
+            "model": "acme/base",
+            "heads": [48, 8],
+            "default_head": 8,
+            "license": "mit",
+            "prompts": {"query": "Find: "},
+            "max_tokens": 99,
+        },
+        "stages": [
+            {
+                "name": "one",
+                "heads": {48: {"cosine": 10, "similarity": 200}},
+                "lr": 1e-4,
+                "steps": 7,
+                "batch_size": 4,
+                "trainable": {"last": 3},
+            },
+        ],
+    }
+    for key, value in changes.items():
+        tree[key] = {**tree[key], **value}  # type: ignore[dict-item]
+    return ModelCard.of(Recipe.model_validate(tree, strict=False), MANIFEST)
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(text.split("---")[1])
+    return loaded
+
+
+def test_most_restrictive_licence_is_on_top() -> None:
+    text = card().markdown()
+    assert front_matter(text)["license"] == "cc-by-nc-4.0"
+    first_paragraph = text.split("\n\n")[2]
+    assert "cc-by-nc-4.0" in first_paragraph
+    assert "teacher big" in first_paragraph
+    assert "does not allow commercial use" in first_paragraph
+
+
+def test_unstated_licence_is_said() -> None:
+    text = card(teachers={"api": {"provider": "openai", "model": "m", "dimensions": 16}}).markdown()
+    assert "**Not stated:** teacher api" in text
+
+
+def test_base_model_library_and_sizes() -> None:
+    text = card().markdown()
+    matter = front_matter(text)
+    assert matter["base_model"] == "acme/base"
+    assert matter["library_name"] == "sentence-transformers"
+    assert "| 8 | 32 | `2_Dense_8` | default |" in text
+    assert "| 48 | 192 | `2_Dense_48` |  |" in text
+
+
+def test_usage_names_prompt_and_size() -> None:
+    text = card().markdown()
+    assert 'model.encode(["a text"], prompt_name="query")  # shape (1, 8)' in text
+    assert "- `query`: `'Find: '`" in text
+
+
+def test_training_is_told() -> None:
+    text = card().markdown()
+    assert "| one | big, api | heads + last 3 layers | 48: 10·cosine + 200·similarity | 0.0001 | 7 × 4 |" in text
+    assert "12,345 texts" in text
+    assert "c0ffee" in text
+
+
+def test_local_paths_are_not_published() -> None:
+    text = card(student={"model": "/home/me/secret-project/base"}).markdown()
+    assert "/home/me" not in text
+    assert "/private" not in text
+    assert "base_model" not in front_matter(text)
+    assert "| backbone | base |" in text
+
+
+@pytest.mark.parametrize(
+    ("licenses", "expected"),
+    [
+        (["mit", "apache-2.0", "cc-by-nc-4.0"], "cc-by-nc-4.0"),
+        (["cc-by-nc-sa-4.0", "proprietary"], "cc-by-nc-sa-4.0"),
+        (["gemma", "gpl-3.0"], "gemma"),
+        (["cc-by-sa-4.0", "cc-by-4.0"], "cc-by-sa-4.0"),
+        (["mit", "apache-2.0"], "apache-2.0"),
+        (["agpl-3.0", "apache-2.0"], "agpl-3.0"),
+        ([], None),
+    ],
+)
+def test_order_of_licences(licenses: list[str], expected: str | None) -> None:
+    assert most_restrictive(licenses) == expected
