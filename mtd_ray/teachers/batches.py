@@ -37,7 +37,7 @@ class TokenEstimate:
 def fill_batches(
     texts: Sequence[str], estimate: TokenEstimate, *, max_inputs: int, max_request_tokens: int, max_tokens: int
 ) -> Iterator[list[int]]:
-    """Row numbers of each request, in order.
+    """Row numbers of each request; every row stands in exactly one.
 
     A text that seems longer than the provider takes (``max_tokens``) goes alone, so that its refusal costs no other text a second
     request. The estimate is asked as batches are drawn: what one answer teaches, the next batch uses.

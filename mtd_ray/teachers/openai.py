@@ -189,4 +189,7 @@ def _vector(wire: str | list[float]) -> Vectors:
     """One vector ``(dim,)``: base64 of little-endian float32, or plain numbers (null, which JSON has for NaN, included)."""
     if isinstance(wire, str):
         return np.frombuffer(base64.b64decode(wire, validate=True), dtype="<f4").astype(np.float32, copy=False)
-    return np.array(wire, dtype=np.float32)
+    numbers = np.array(wire, dtype=np.float32)
+    if numbers.ndim != 1:
+        raise ValueError("an embedding is a list of numbers")
+    return numbers

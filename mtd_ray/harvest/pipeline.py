@@ -1,0 +1,219 @@
+"""The harvest of all teachers on a Ray cluster.
+
+Pending parts are the rows of a Ray Dataset, one per block; a pool of actors does them, and small receipts stream back. Vectors go
+from the worker straight to storage. All teachers are harvested side by side, because some wait for GPUs and some for a quota.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from mtd_ray.config import OpenAITeacher, Recipe, Teacher
+from mtd_ray.corpus import Manifest, Shard
+from mtd_ray.harvest.plan import Plan, plan_harvest
+from mtd_ray.harvest.progress import Progress
+from mtd_ray.harvest.quota import SharedLimiter, account_of
+from mtd_ray.harvest.receipt import HarvestReceipt, read_commits, require_few_failures
+from mtd_ray.harvest.worker import PartWorker, Receipt
+from mtd_ray.objects import ObjectStore
+from mtd_ray.targets import Part
+
+_log = logging.getLogger(__name__)
+
+# A block per part costs the driver about 1.5 ms before the first part starts; a wave of this size keeps that under ten seconds.
+_PARTS_PER_WAVE = 5_000
+# Ray Data ends an execution that shows no progress; a part may rightly wait this long for a quota.
+_LONGEST_SILENCE_S = 6 * 3600
+
+_News = Receipt | BaseException | float
+_Feed = queue.Queue[tuple[str, _News]]
+
+
+@dataclass
+class _Spent:
+    """What this call used for one teacher."""
+
+    tokens: int = 0
+    requests: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+
+    def add(self, receipt: Receipt) -> None:
+        self.tokens += receipt.tokens
+        self.requests += receipt.requests
+        self.rejected += receipt.rejected
+
+
+def harvest(
+    store: ObjectStore, recipe: Recipe, manifest: Manifest, *, teachers: Sequence[str] | None = None
+) -> dict[str, HarvestReceipt]:
+    """Ask every teacher for the vectors of the corpus that are not committed yet.
+
+    Ray must be connected. A finished teacher is not asked anything. After an interruption at any point, calling again does what is
+    left.
+
+    Args:
+        teachers: names to restrict it to; all by default.
+
+    Returns:
+        teacher → receipt.
+
+    Raises:
+        AccountError, TeacherUnavailable, BadAnswer, RecipeError, StorageError, …: the first error of any worker ends the harvest of
+            all teachers; parts committed by then stay.
+        TeacherError: everything is committed, but more than ``harvest.max_failed_share`` of a teacher's rows have no vector.
+    """
+    plans = plan_harvest(store, recipe, manifest, tuple(recipe.teachers) if teachers is None else teachers)
+    spent = {plan.name: _Spent() for plan in plans}
+    if any(plan.pending for plan in plans):
+        _harvest_all(store, [plan for plan in plans if plan.pending], spent)
+    receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}
+    for receipt in receipts.values():
+        _log.info("harvested %s", receipt)
+    return receipts
+
+
+def _start_limiters(plans: list[Plan]) -> dict[str, SharedLimiter]:
+    """One limiter per account, by teacher."""
+    accounts: dict[tuple[str, ...], SharedLimiter] = {}
+    limiters = {}
+    for plan in plans:
+        if isinstance(plan.teacher, OpenAITeacher):
+            account = account_of(plan.teacher)
+            accounts[account] = accounts.get(account) or SharedLimiter.start(plan.teacher.quota)
+            limiters[plan.name] = accounts[account]
+    return limiters
+
+
+def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent]) -> None:
+    """Harvest all teachers at once, each in a thread.
+
+    The first error is raised without waiting for the other threads; they end at their next receipt.
+    """
+    limiters = _start_limiters(plans)
+    feed: _Feed = queue.Queue()
+    stop = threading.Event()
+    running = {plan.name for plan in plans}
+    with _quiet_ray_data(), Progress({plan.name: plan.pending_rows for plan in plans}) as progress:
+        for plan in plans:
+            threading.Thread(target=_harvest_teacher, args=(store, plan, limiters.get(plan.name), feed, stop), daemon=True).start()
+        try:
+            while running:
+                for name, news in _arrived(feed):
+                    if isinstance(news, BaseException):
+                        raise news
+                    if isinstance(news, float):
+                        spent[name].seconds = news
+                        running.remove(name)
+                    else:
+                        _count(news, spent[name])
+                        progress.add(name, news)
+                progress.tick()
+        finally:
+            stop.set()
+
+
+def _arrived(feed: _Feed) -> list[tuple[str, _News]]:
+    """What has come in, after at most a fifth of a second."""
+    try:
+        news = [feed.get(timeout=0.2)]
+    except queue.Empty:
+        return []
+    while not feed.empty():
+        news.append(feed.get())
+    return news
+
+
+def _count(receipt: Receipt, spent: _Spent) -> None:
+    if receipt.outcome == "error":
+        receipt.raise_error()
+    spent.add(receipt)
+
+
+def _harvest_teacher(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None, feed: _Feed, stop: threading.Event) -> None:
+    """Body of a teacher's thread: receipts, then the seconds it all took; or what went wrong."""
+    started = time.monotonic()
+    try:
+        with closing(_receipts(store, plan, limiter)) as receipts:
+            for receipt in receipts:
+                feed.put((plan.name, receipt))
+                if stop.is_set() or receipt.outcome == "error":
+                    return
+        feed.put((plan.name, time.monotonic() - started))
+    except BaseException as error:  # carried to the thread that waits, which raises it
+        feed.put((plan.name, error))
+
+
+def _receipts(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None) -> Generator[Receipt, None, None]:
+    """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors."""
+    for first in range(0, len(plan.pending), _PARTS_PER_WAVE):
+        rows = [{"part": json.dumps(asdict(part))} for part in plan.pending[first : first + _PARTS_PER_WAVE]]
+        # One block per part, made here: no task of Ray Data's own needs a CPU, so pools that hold all of them cannot starve it.
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        dataset.context.enable_progress_bars = False
+        dataset.context.print_on_execution_start = False
+        dataset.context.execution_no_progress_timeout_s = _LONGEST_SILENCE_S
+        harvested = dataset.map_batches(
+            _Actor,
+            batch_size=1,
+            fn_constructor_args=(store, plan.name, plan.teacher, limiter),
+            compute=ActorPoolStrategy(size=min(plan.teacher.workers, len(rows)), max_tasks_in_flight_per_actor=2),
+            num_cpus=plan.teacher.num_cpus,
+            num_gpus=getattr(plan.teacher, "num_gpus", 0.0),
+        )
+        for row in harvested.iter_rows():
+            yield Receipt(**row)
+
+
+class _Actor:
+    """Ray Data's view of a worker: a batch of one part in, a batch of one receipt out."""
+
+    def __init__(self, store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None) -> None:
+        self._worker = PartWorker(store, name, teacher, limiter)
+
+    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[Any]]:
+        (text,) = batch["part"]
+        fields = json.loads(text)
+        receipt = self._worker.harvest(Part(**fields | {"shard": Shard(**fields["shard"])}))
+        return {key: [value] for key, value in receipt.to_row().items()}
+
+
+def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:
+    commits = read_commits(store, plan.fingerprint, plan.parts)
+    require_few_failures(store, plan.name, commits, max_failed_share)
+    return HarvestReceipt(
+        teacher=plan.name,
+        fingerprint=plan.fingerprint,
+        rows=sum(commit.rows for commit in commits),
+        failed_rows=sum(commit.failed_rows for commit in commits),
+        parts=len(plan.parts),
+        parts_already_there=len(plan.parts) - len(plan.pending),
+        tokens=spent.tokens,
+        requests=spent.requests,
+        rejected_requests=spent.rejected,
+        seconds=spent.seconds,
+    )
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Without Ray Data's notes on every execution: the progress line says what a person wants to know."""
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

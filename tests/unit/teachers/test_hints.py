@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mtd_ray.teachers.hints import seconds_of_go_duration, seconds_to_wait
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("20ms", 0.02), ("1.5s", 1.5), ("6m0s", 360), ("1h2m3.5s", 3723.5), ("0s", 0), ("250µs", 0.00025)]
+)
+def test_go_durations(text: str, seconds: float) -> None:
+    assert seconds_of_go_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "5", "soon", "1m30", "-3s", "1.5.2s"])
+def test_what_is_no_go_duration(text: str) -> None:
+    assert seconds_of_go_duration(text) is None
+
+
+def test_milliseconds_win_over_whole_seconds() -> None:
+    assert seconds_to_wait({"retry-after-ms": "1250", "retry-after": "2"}) == 1.25
+
+
+def test_retry_after_as_seconds_and_as_date() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert seconds_to_wait({"retry-after": "7"}) == 7
+    assert seconds_to_wait({"retry-after": "Fri, 02 Jan 2026 03:04:35 GMT"}, now) == 30
+    assert seconds_to_wait({"retry-after": "Fri, 02 Jan 2026 03:00:00 GMT"}, now) == 0
+
+
+def test_only_the_exhausted_currency_asks_to_wait() -> None:
+    headers = {
+        "x-ratelimit-remaining-requests": "12",
+        "x-ratelimit-reset-requests": "1m0s",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "1.5s",
+    }
+    assert seconds_to_wait(headers) == 1.5
+    assert seconds_to_wait({"retry-after": "whenever"}) is None
+    assert seconds_to_wait({}) is None

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from mtd_ray.errors import RecipeError
+from mtd_ray.teachers.base import AccountError, TeacherError, TeacherUnavailable
+from mtd_ray.teachers.http import Endpoint, RefusedError, RetryPolicy, Tally
+from mtd_ray.teachers.openai import read_error
+
+KEY = "sk-canary-7f3a"
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.naps: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.naps.append(seconds)
+        self.now += seconds
+
+
+class RecordingLimiter:
+    def __init__(self) -> None:
+        self.acquired: list[tuple[int, int, int]] = []
+        self.reports: list[tuple[bool, float | None]] = []
+
+    def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+        self.acquired.append((requests, tokens, inputs))
+
+    def report(self, *, rejected: bool, retry_after: float | None) -> None:
+        self.reports.append((rejected, retry_after))
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("H_KEY", KEY)
+
+
+def error(status: int, message: str = "no", code: str = "some_code", headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"message": message, "code": code, "param": None}}, headers=headers)
+
+
+class Harness:
+    """An endpoint whose server answers from a script."""
+
+    def __init__(self, *script: httpx.Response | Exception, **policy: float) -> None:
+        self.clock, self.limiter, self.tally = Clock(), RecordingLimiter(), Tally()
+        self._script: Iterator[httpx.Response | Exception] = iter(script)
+        self.policy = RetryPolicy(clock=self.clock, sleep=self.clock.sleep, chance=lambda: 0.5, **policy)  # type: ignore[arg-type]
+        self.endpoint = Endpoint(
+            "paid",
+            "http://provider.test/v1/embeddings",
+            key="env:H_KEY",
+            timeout_s=5.0,
+            limiter=self.limiter,
+            policy=self.policy,
+            read_error=read_error,
+            parameters=frozenset({"dimensions"}),
+            transport=httpx.MockTransport(self._answer),
+        )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["authorization"] == f"Bearer {KEY}"
+        what = next(self._script)
+        if isinstance(what, Exception):
+            raise what
+        return what
+
+    def post(self) -> bytes:
+        return self.endpoint.post(b"{}", tokens=10, inputs=2, tally=self.tally)
+
+
+def test_an_answer_is_returned_and_reported() -> None:
+    harness = Harness(httpx.Response(200, content=b"yes"))
+    assert harness.post() == b"yes"
+    assert harness.limiter.acquired == [(1, 10, 2)]
+    assert harness.limiter.reports == [(False, None)]
+    assert harness.clock.naps == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        error(500),
+        error(503),
+        error(408),
+        error(409),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut"),
+        httpx.ConnectError("x"),
+    ],
+)
+def test_what_may_pass_is_asked_again_with_growing_waits(failure: httpx.Response | Exception) -> None:
+    harness = Harness(failure, failure, failure, httpx.Response(200, content=b"yes"))
+    assert harness.post() == b"yes"
+    assert harness.clock.naps == [0.25, 0.5, 1.0]
+    assert harness.tally.requests == 4
+    assert len(harness.limiter.acquired) == 4, "every attempt is paid from the quota"
+
+
+def test_retries_are_bounded_and_the_last_failure_is_told() -> None:
+    harness = Harness(*[error(502, "bad gateway")] * 9)
+    with pytest.raises(TeacherUnavailable, match=r"7 attempts.*HTTP 502: bad gateway"):
+        harness.post()
+    assert harness.tally.requests == 7
+
+
+def test_rate_limit_is_reported_waited_for_and_not_counted_as_failure() -> None:
+    turned_away = error(429, code="rate_limit_exceeded", headers={"retry-after": "3", "retry-after-ms": "2500"})
+    harness = Harness(*[turned_away] * 20, httpx.Response(200, content=b"yes"))
+    assert harness.post() == b"yes"
+    assert harness.tally == Tally(requests=21, rejected=20)
+    assert harness.limiter.reports == [(True, 2.5)] * 20 + [(False, None)]
+    assert all(2.5 <= nap <= 3.0 for nap in harness.clock.naps)
+
+
+def test_rate_limit_without_a_hint_backs_off() -> None:
+    harness = Harness(error(429), error(429), httpx.Response(200))
+    harness.post()
+    assert harness.clock.naps == [0.25, 0.5]
+
+
+def test_patience_with_a_rate_limit_ends() -> None:
+    harness = Harness(error(429, headers={"retry-after": "86400"}))
+    with pytest.raises(TeacherUnavailable, match="rate limit"):
+        harness.post()
+    assert harness.clock.naps == []
+
+
+@pytest.mark.parametrize(
+    ("response", "tells"),
+    [
+        (error(401, f"Incorrect API key provided: {KEY[:6]}***", "invalid_api_key"), "refuses the key env:H_KEY"),
+        (error(402, "billing cap"), "no money"),
+        (error(403, "no access"), "may not"),
+        (error(429, "You exceeded your current quota", "insufficient_quota"), "no money or quota left"),
+    ],
+)
+def test_account_errors_stop_at_once_and_name_the_reference_only(response: httpx.Response, tells: str) -> None:
+    harness = Harness(response)
+    with pytest.raises(AccountError) as caught:
+        harness.post()
+    assert tells in str(caught.value)
+    assert "env:H_KEY" in str(caught.value)
+    assert "sk-" not in str(caught.value)
+    assert harness.tally.requests == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_refused_content_is_for_the_caller_to_split(status: int) -> None:
+    with pytest.raises(RefusedError, match=f"HTTP {status}: too long"):
+        Harness(error(status, "too long")).post()
+
+
+def test_a_refused_parameter_is_the_recipes_fault() -> None:
+    body = {"error": {"message": "must be less than 512", "code": None, "param": "dimensions"}}
+    with pytest.raises(TeacherError, match="recipe's dimensions: must be less than 512"):
+        Harness(httpx.Response(400, json=body)).post()
+
+
+@pytest.mark.parametrize("status", [301, 404, 405])
+def test_a_wrong_address_is_not_asked_again(status: int) -> None:
+    harness = Harness(httpx.Response(status, text="<html>nothing here</html>"))
+    with pytest.raises(TeacherError, match=r"check teachers\.paid\.base_url and model"):
+        harness.post()
+    assert harness.tally.requests == 1
+
+
+def test_the_key_shows_nowhere() -> None:
+    def shown(build: Callable[[], object]) -> str:
+        try:
+            return repr(build())
+        except Exception as problem:
+            return f"{problem!r} {problem}"
+
+    harness = Harness(error(500, f"your key {KEY} broke us"), *[httpx.ConnectError(f"key {KEY}")] * 9)
+    assert KEY not in shown(harness.post)
+    assert KEY not in repr(harness.endpoint)
+
+
+@pytest.mark.parametrize("value", ["sk-line\nbreak", "sk-“quoted”", "sk two"])
+def test_a_value_that_cannot_be_a_key_is_refused_without_showing_it(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("H_KEY", value)
+    with pytest.raises(RecipeError, match="env:H_KEY holds characters") as caught:
+        Harness()
+    assert "sk" not in str(caught.value)
+
+
+def test_a_missing_key_is_named_by_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("H_KEY")
+    with pytest.raises(RecipeError, match="env:H_KEY"):
+        Harness()
