@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.object_server import ObjectServer
+from tests.ray_fixture import ray_cluster  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +28,9 @@ def s3_env(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> dict
 
 
 @pytest.fixture
-def s3_store(s3_env: dict[str, str], request: pytest.FixtureRequest) -> ObjectStore:
+def s3_store(s3_env: dict[str, str]) -> ObjectStore:
     """A store in a folder of its own on the S3 server."""
-    return ObjectStore(f"s3://mtd-ray/{abs(hash(request.node.nodeid)):x}")
+    return ObjectStore(f"s3://mtd-ray/{uuid.uuid4().hex}")
 
 
 @pytest.fixture

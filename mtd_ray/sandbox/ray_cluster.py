@@ -35,12 +35,15 @@ _MARKER = "MTD_RAY_CLUSTER_MARKER"
 _DASHBOARD_LINE = re.compile(r"RAY_API_SERVER_ADDRESS='(http://[^']+)'")
 _LONGEST_TEMPORARY_FOLDER = 24  # a Unix socket's path has at most 107 bytes, and Ray adds about 75
 
-# Becomes the command named in the arguments, with the kernel's promise to end it when this process ends in whatever way.
+# Becomes the command named in the arguments, after asking the kernel (prctl 1 = PR_SET_PDEATHSIG) to end it when the process that
+# started it ends in whatever way. A function run between fork and exec could do the same, but may deadlock where there are threads.
 _END_WITH_PARENT = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-os.execv(sys.argv[1], sys.argv[1:])
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
@@ -139,7 +142,7 @@ class RayCluster:
             environment.pop(inherited, None)
         with log.open("wb") as output:
             head = self._head = subprocess.Popen(  # noqa: S603 (our own command)
-                [sys.executable, "-c", _END_WITH_PARENT, sys.executable, *self._command()],
+                [sys.executable, "-c", _END_WITH_PARENT, str(os.getpid()), sys.executable, *self._command()],
                 env=environment,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
