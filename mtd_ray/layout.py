@@ -7,6 +7,7 @@ corpora/<corpus>/pairs/<task>.parquet                evaluation pairs: query, pa
 targets/<teacher>/teacher.json                       what the fingerprint stands for
 targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
 targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
+targets/<teacher>/evaluation/<corpus>/<task>.safetensors   vectors of the evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
@@ -60,6 +61,10 @@ def teacher_description(fingerprint: str) -> str:
 
 def part_data(fingerprint: str, shard_sha256: str, part: int, attempt: str) -> str:
     return f"{teacher(fingerprint)}/data/{short(shard_sha256)}/{part:05d}.{attempt}.parquet"
+
+
+def teacher_evaluation(fingerprint: str, corpus_fingerprint: str, task: str) -> str:
+    return f"{teacher(fingerprint)}/evaluation/{short(corpus_fingerprint)}/{task}.safetensors"
 
 
 def part_commits(fingerprint: str) -> str:

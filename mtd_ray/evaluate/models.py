@@ -1,0 +1,153 @@
+"""What is measured: students, teachers, and all teachers side by side. Each gives its vectors of a task's texts, per size."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from mtd_ray import layout
+from mtd_ray.config import LocalTeacher, Teacher, fingerprint, teacher_fingerprint
+from mtd_ray.encoder import StudentEncoder
+from mtd_ray.errors import EvaluationError
+from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.evaluate.vectors import TaskVectors, concatenated
+from mtd_ray.export import fetch_folder, published_files
+from mtd_ray.objects import ObjectStore
+from mtd_ray.teachers import open_teacher
+
+_LOG = logging.getLogger(__name__)
+
+Role = Literal["student", "untrained", "teacher", "concatenated"]
+
+
+class Measured(Protocol):
+    """Something with a score. ``label`` is unique in a run and fit for a key; ``cpus`` and ``gpus`` are what it takes to run."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def cpus(self) -> float: ...
+    @property
+    def gpus(self) -> float: ...
+
+    def identity(self, store: ObjectStore) -> str:
+        """Digest of everything that decides its vectors."""
+        ...
+
+    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        """Its vectors of a task of the corpus with this fingerprint, by size."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """A published student; ``sizes`` None measures its default head only."""
+
+    role: Role
+    prefix: str
+    sizes: tuple[int, ...] | None
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.role
+
+    @property
+    def label(self) -> str:
+        return self.role
+
+    def identity(self, store: ObjectStore) -> str:
+        return fingerprint([published_files(store, self.prefix), list(self.sizes or ())])
+
+    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        with tempfile.TemporaryDirectory() as scratch:
+            fetch_folder(store, self.prefix, Path(scratch) / "student")
+            encoder = StudentEncoder.load(Path(scratch) / "student")
+        sizes = self.sizes or (encoder.default_head,)
+        queries = encoder.encode(texts.queries, heads=sizes, prompt=encoder.prompts.get("query", ""))
+        passages = encoder.encode(texts.passages, heads=sizes, prompt=encoder.prompts.get("passage", ""))
+        return {size: TaskVectors(queries[size], passages[size]) for size in sizes}
+
+
+@dataclass(frozen=True)
+class MeasuredTeacher:
+    """A teacher of the recipe. Its vectors of evaluation texts are kept beside its targets, for other runs too."""
+
+    name: str
+    config: Teacher
+    role: Role = "teacher"
+
+    @property
+    def label(self) -> str:
+        return f"teacher-{self.name}"
+
+    @property
+    def cpus(self) -> float:
+        return self.config.num_cpus
+
+    @property
+    def gpus(self) -> float:
+        return self.config.num_gpus if isinstance(self.config, LocalTeacher) else 0.0
+
+    def identity(self, store: ObjectStore) -> str:
+        return teacher_fingerprint(self.config)
+
+    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        key = layout.teacher_evaluation(teacher_fingerprint(self.config), corpus, texts.name)
+        if (stored := store.find(key)) is not None:
+            arrays = load(stored)
+            found = TaskVectors(arrays["queries"], arrays["passages"])
+        else:
+            found = self._embed(texts)
+            store.put(key, save({"queries": found.queries, "passages": found.passages}))
+        return {self.config.dimensions: found}
+
+    def _embed(self, texts: RetrievalTexts) -> TaskVectors:
+        kinds = ["query"] * len(texts.queries) + ["passage"] * len(texts.passages)
+        client = open_teacher(self.name, self.config)
+        try:
+            answer = client.embed([*texts.queries, *texts.passages], kinds)  # type: ignore[arg-type]
+        finally:
+            client.close()
+        if answer.failures:
+            row, reason = next(iter(answer.failures.items()))
+            _LOG.warning("teacher %s: %d of %d texts of task %s failed, text %d: %s; they count as not found",
+                         self.name, len(answer.failures), texts.count, texts.name, row, reason)  # fmt: skip
+        if len(answer.failures) == texts.count:
+            raise EvaluationError(f"teacher {self.name}: not one text of task {texts.name!r} could be embedded: {reason}")
+        queries, passages = np.split(answer.vectors, [len(texts.queries)])
+        return TaskVectors(queries, passages)
+
+
+@dataclass(frozen=True)
+class ConcatenatedTeachers:
+    """All teachers side by side: what the student is taught, as an upper reference. Reads the vectors the teachers left."""
+
+    teachers: Mapping[str, Teacher]
+    role: Role = "concatenated"
+    name: str = "all teachers, concatenated"
+    label: str = "concatenated"
+    cpus: float = 0.5
+    gpus: float = 0.0
+
+    def identity(self, store: ObjectStore) -> str:
+        return fingerprint([[teacher_fingerprint(config), config.weight] for config in self.teachers.values()])
+
+    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        parts = [
+            MeasuredTeacher(name, config).vectors(store, corpus, texts)[config.dimensions] for name, config in self.teachers.items()
+        ]
+        fused = concatenated(parts, [config.weight for config in self.teachers.values()])
+        return {fused.size: fused}

@@ -1,0 +1,141 @@
+"""Runs an evaluation on the cluster: one Ray task per (model, task), each result kept as soon as it is there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from mtd_ray import layout
+from mtd_ray.config import Recipe, fingerprint
+from mtd_ray.corpus import read_pairs
+from mtd_ray.errors import EvaluationError, MtdError
+from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
+from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from mtd_ray.corpus import Manifest
+
+_LOG = logging.getLogger(__name__)
+_RETRIES = 3
+_Scores = dict[tuple[str, str], dict[int, float]]  # (model's label, task) → size → score
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One model on one task: where its texts come from and where its scores go."""
+
+    model: Measured
+    task: str
+    pairs_key: str
+    corpus: str
+    scores_key: str
+    identity: str
+
+    def find(self, store: ObjectStore) -> dict[int, float] | None:
+        """Scores by size of an earlier measurement of the same model on the same texts."""
+        stored = store.find(self.scores_key)
+        record = json.loads(stored) if stored else {}
+        if record.get("identity") != self.identity:
+            return None
+        return {int(size): value for size, value in record["scores"].items()}
+
+    def run(self, store: ObjectStore) -> dict[int, float]:
+        """Measure, keep the scores, and return them by size."""
+        from mtd_ray.evaluate.score import score  # mteb takes seconds to import, and only here
+
+        texts = RetrievalTexts.from_pairs(self.task, read_pairs(store, self.pairs_key))
+        vectors = self.model.vectors(store, self.corpus, texts)
+        scores = {size: score(texts, found) for size, found in vectors.items()}
+        record = {"identity": self.identity, "model": self.model.name, "task": self.task, "scores": scores}
+        store.put(self.scores_key, json.dumps(record).encode())
+        return scores
+
+
+def evaluate(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Results:
+    """Measure the student at every head, the untrained student, every teacher and the concatenated teachers, on every task.
+
+    What an earlier call measured of the same model on the same texts is not measured again. Ray must be connected. Without
+    ``evaluate.baselines`` teachers are left out.
+
+    Raises:
+        EvaluationError: a measurement failed for good.
+        MtdError: a measurement's own error: a teacher's account, storage, a missing student.
+    """
+    singles, combined = _models(recipe)
+    done: _Scores = {}
+    for models in (singles, combined):  # the concatenation reads what the single teachers leave
+        done |= _measure(store, [_planned(store, recipe, manifest, model, task) for model in models for task in manifest.pairs])
+    rows = [row for model in (*singles, *combined) for row in _rows(model, tuple(manifest.pairs), done)]
+    return Results(recipe.run_name, tuple(manifest.pairs), recipe.student.export_head, tuple(rows))
+
+
+def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
+    run = recipe.run_name
+    sizes = tuple(sorted(recipe.student.heads))
+    singles: list[Measured] = [
+        ExportedStudent("student", layout.run_student(run), sizes),
+        ExportedStudent("untrained", layout.run_untrained(run), None),
+    ]
+    if not recipe.evaluate.baselines:
+        return singles, []
+    singles += [MeasuredTeacher(name, config) for name, config in recipe.teachers.items()]
+    return singles, [ConcatenatedTeachers(recipe.teachers)] if len(recipe.teachers) > 1 else []
+
+
+def _planned(store: ObjectStore, recipe: Recipe, manifest: Manifest, model: Measured, task: str) -> Measurement:
+    scores_key = f"{layout.run_report(recipe.run_name)}/scores/{task}/{model.label}.json"
+    identity = fingerprint([model.identity(store), manifest.pairs[task]])
+    return Measurement(model, task, manifest.pairs[task], manifest.fingerprint, scores_key, identity)
+
+
+def _measure(store: ObjectStore, wanted: Sequence[Measurement]) -> _Scores:
+    done: _Scores = {}
+    running: dict[Any, Measurement] = {}
+    for measurement in wanted:
+        if (known := measurement.find(store)) is not None:
+            done[measurement.model.label, measurement.task] = known
+        else:
+            running[_start(store, measurement)] = measurement
+    while running:
+        (ready,), _ = ray.wait(list(running), num_returns=1)
+        measurement = running.pop(ready)
+        done[measurement.model.label, measurement.task] = scores = _result(ready, measurement, others=list(running))
+        shown = ", ".join(f"{size}: {100 * value:.2f}" for size, value in scores.items())
+        _LOG.info("   %s on %s: %s", measurement.model.label, measurement.task, shown)
+    return done
+
+
+def _start(store: ObjectStore, measurement: Measurement) -> Any:
+    model = measurement.model
+    options = {"num_cpus": model.cpus, "num_gpus": model.gpus, "max_retries": _RETRIES, "name": f"evaluate {model.label}"}
+    return ray.remote(_run).options(**options).remote(measurement, store)
+
+
+def _run(measurement: Measurement, store: ObjectStore) -> dict[int, float]:
+    return measurement.run(store)
+
+
+def _result(ready: Any, measurement: Measurement, others: list[Any]) -> dict[int, float]:
+    try:
+        scores: dict[int, float] = ray.get(ready)
+    except RayError as error:
+        for other in others:
+            ray.cancel(other)
+        if isinstance(error, RayTaskError) and isinstance(error.cause, MtdError):
+            raise error.cause from None
+        raise EvaluationError(f"measuring {measurement.model.label} on {measurement.task!r} failed: {error}") from error
+    return scores
+
+
+def _rows(model: Measured, tasks: tuple[str, ...], done: _Scores) -> list[Row]:
+    by_task = {task: done[model.label, task] for task in tasks}
+    sizes = next(iter(by_task.values()), {})
+    return [Row(model.role, model.name, size, {task: found[size] for task, found in by_task.items()}) for size in sizes]
