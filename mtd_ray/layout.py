@@ -7,7 +7,7 @@ corpora/<corpus>/pairs/<task>.parquet                evaluation pairs: query, pa
 targets/<teacher>/teacher.json                       what the fingerprint stands for
 targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
 targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
-targets/<teacher>/evaluation/<corpus>/<task>.safetensors   vectors of the evaluation texts: asked for, and paid, once
+evaluations/<teacher>/<corpus>/<task>.safetensors    a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
@@ -63,10 +63,6 @@ def part_data(fingerprint: str, shard_sha256: str, part: int, attempt: str) -> s
     return f"{teacher(fingerprint)}/data/{short(shard_sha256)}/{part:05d}.{attempt}.parquet"
 
 
-def teacher_evaluation(fingerprint: str, corpus_fingerprint: str, task: str) -> str:
-    return f"{teacher(fingerprint)}/evaluation/{short(corpus_fingerprint)}/{task}.safetensors"
-
-
 def part_commits(fingerprint: str) -> str:
     return f"{teacher(fingerprint)}/commit"
 
@@ -79,6 +75,13 @@ def part_of_commit(key: str) -> tuple[str, int]:
     """Which part a commit's key names: the shard's hash as it stands in keys, and the part's number in the shard."""
     shard, name = key.split("/")[-2:]
     return shard, int(name.removesuffix(".json"))
+
+
+# --- evaluation
+
+
+def teacher_evaluation(fingerprint: str, corpus_fingerprint: str, task: str) -> str:
+    return f"evaluations/{short(fingerprint)}/{short(corpus_fingerprint)}/{task}.safetensors"
 
 
 # --- run

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from mtd_ray.encoder.batches import token_batches
 from mtd_ray.encoder.inputs import tokenize
@@ -26,7 +27,7 @@ Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
 
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
-# On a CPU larger batches fall out of its caches: at 8,192 padded tokens a 6-layer MiniLM takes 1.6 times as long per text.
+# On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_mixed_lengths.py).
 _CPU_BATCH_TOKENS = 1024
 
 
@@ -73,7 +74,7 @@ class Encoder:
             MtdError: the model is not there, cannot be read, or names code that is not trusted.
         """
         place = locate_model(model)
-        with _explained(model):
+        with _explained(model), _without_progress_bars():
             if not trust_remote_code:
                 check_modules(place, revision)
             loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), device)
@@ -161,6 +162,17 @@ def _explained(model: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MtdError(f"model {model!r} cannot be loaded: {reason}; check the folder or hub name, and its files") from error
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _token_limit(model: SentenceTransformer) -> int:

@@ -83,7 +83,7 @@ class ExportedStudent:
 
 @dataclass(frozen=True)
 class MeasuredTeacher:
-    """A teacher of the recipe. Its vectors of evaluation texts are kept beside its targets, for other runs too."""
+    """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them."""
 
     name: str
     config: Teacher

@@ -21,7 +21,7 @@ def draw(results: Results, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.8), dpi=150, layout="constrained")
+    figure = Figure(figsize=(9, 4.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw_student(axes, [row for row in results.rows if row.role == "student"])
@@ -62,7 +62,7 @@ def _dress(axes: Any, results: Results) -> None:
     axes.minorticks_off()
     axes.margins(y=0.14)
     axes.set_xlabel("vector size (numbers per vector)")
-    axes.set_ylabel("nDCG@10, 0 to 100" + (f" (mean of {len(results.tasks)} tasks)" if len(results.tasks) > 1 else ""))
+    axes.set_ylabel("nDCG@10, 0 to 100" + (f" (mean of {len(results.tasks)} tasks)" if len(results.tasks) > 1 else ""), labelpad=8)
     axes.set_title("Score by vector size", loc="left", color=_INK, fontweight="bold")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
