@@ -6,55 +6,11 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
-WORDS = [
-    "the",
-    "a",
-    "of",
-    "to",
-    "and",
-    "in",
-    "is",
-    "for",
-    "on",
-    "with",
-    "as",
-    "by",
-    "from",
-    "that",
-    "array",
-    "matrix",
-    "vector",
-    "value",
-    "function",
-    "returns",
-    "number",
-    "list",
-    "string",
-    "file",
-    "read",
-    "write",
-    "open",
-    "close",
-    "sort",
-    "sum",
-    "mean",
-    "of",
-    "two",
-    "given",
-    "key",
-    "error",
-    "raise",
-    "when",
-    "not",
-    "find",
-    "data",
-    "set",
-    "train",
-    "test",
-    "model",
-    "layer",
-    "token",
-]
+_TEXT = """
+the a of to and in is for on with as by from that array matrix vector value function returns number list string file
+read write open close sort sum mean two given key error raise when not find data set train test model layer token
+"""
+WORDS = _TEXT.split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 

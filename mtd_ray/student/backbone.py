@@ -86,8 +86,7 @@ def _random(config: StudentConfig, seed: int) -> Any:
     _keep_in_config(architecture, _chosen_layers(config, architecture.num_hidden_layers))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = AutoModel.from_config(architecture, dtype=torch.float32)
-    return backbone
+        return AutoModel.from_config(architecture, dtype=torch.float32)
 
 
 def _pretrained(config: StudentConfig) -> Any:

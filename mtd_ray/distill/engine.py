@@ -1,0 +1,145 @@
+"""DeepSpeed behind the few calls that training needs. The same code drives GPUs (NCCL) and CPUs (gloo)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mtd_ray.config import StageConfig, TrainConfig
+from mtd_ray.distill.dataset import Batch
+from mtd_ray.distill.step import Distillation
+
+_TAG = "state"
+
+
+class DeepSpeedEngine:
+    """One stage's module under ZeRO, with AdamW. The process group exists already; every worker calls every method.
+
+    Args:
+        module: student (frozen for the stage) and losses, in float32.
+        stage: learning rate, weight decay and clipping.
+        train: ZeRO stage and number format.
+    """
+
+    def __init__(self, module: Distillation, stage: StageConfig, train: TrainConfig) -> None:
+        deepspeed = _import_deepspeed()
+        self.module = module
+        self._clip_norm = stage.clip_norm
+        # Without ZeRO in float32, DeepSpeed clips but does not tell the norm.
+        self._clips_itself = train.zero_stage == 0 and train.dtype == "float32"
+        trained = {name: parameter.detach().clone() for name, parameter in _trained(module)} if train.dtype == "bfloat16" else {}
+        optimizer = torch.optim.AdamW(_groups(module, stage), lr=stage.lr, fused=torch.cuda.is_available())
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=_config(stage, train, clips_itself=self._clips_itself)
+        )
+        for name, parameter in _trained(module):
+            if name in trained and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")):
+                # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
+                deepspeed.utils.safe_set_full_fp32_param(parameter, trained[name].to(parameter.device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module lives."""
+        return torch.device(self._engine.device)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and its parts (:meth:`Distillation.forward`)."""
+        result: tuple[Tensor, dict[str, Tensor]] = self._engine(batch)
+        return result
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the loss, averaged over workers."""
+        self._engine.backward(loss)
+
+    def step(self) -> float:
+        """Clip, update, forget the gradients.
+
+        Returns:
+            Norm of all gradients before clipping; when it is not finite, no weight was changed.
+        """
+        if self._clips_itself:
+            norm = float(nn.utils.clip_grad_norm_([p for _, p in _trained(self.module)], self._clip_norm))
+            if not torch.isfinite(torch.tensor(norm)):
+                return norm
+        self._engine.step()
+        return norm if self._clips_itself else float(self._engine.get_global_grad_norm())
+
+    def set_learning_rate(self, rate: float) -> None:
+        """For the next step."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's part of the state (weights, optimizer) into ``folder``, a folder of this worker alone."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
+        for script in folder.glob("*.py"):
+            script.unlink()
+
+    def load(self, folder: Path) -> None:
+        """Restore the state from the files, flat in ``folder``, that :meth:`save` wrote on worker 0 and on this worker."""
+        self._engine.load_checkpoint(str(folder.parent), tag=folder.name)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The student's whole float32 weights by name, on the CPU; filled on worker 0, empty on the others."""
+        deepspeed = _import_deepspeed()
+        collected: dict[str, Tensor] = {}
+        for name, parameter in self.module.student.named_parameters():
+            full = deepspeed.utils.safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
+            partitioned = full is None and hasattr(parameter, "ds_id")
+            with deepspeed.zero.GatheredParameters([parameter]) if partitioned else nullcontext():
+                if dist.get_rank() == 0:
+                    value = parameter if full is None else full
+                    collected[name] = value.detach().to("cpu", torch.float32, copy=True)
+        return collected
+
+    def close(self) -> None:
+        """Release hooks and buffers; the module is of no further use."""
+        self._engine.destroy()
+
+
+def _import_deepspeed() -> Any:
+    if torch.cuda.is_available():
+        import deepspeed
+    else:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        import deepspeed
+
+        # A kernel for inference that is compiled at start-up: it would need a compiler on every node and is never called here.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # DeepSpeed still calls a collective by the name that this PyTorch deprecates.
+    warnings.filterwarnings("ignore", message=".*all_gather_into_tensor.*", category=FutureWarning)
+    return deepspeed
+
+
+def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+
+
+def _groups(module: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
+    """Weight decay is for matrices; biases and norms are not pulled to zero."""
+    matrices = [parameter for _, parameter in _trained(module) if parameter.ndim >= 2]
+    others = [parameter for _, parameter in _trained(module) if parameter.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _config(stage: StageConfig, train: TrainConfig, *, clips_itself: bool) -> dict[str, Any]:
+    return {
+        # DeepSpeed wants a number; batches are made elsewhere and this one reaches only its own sample counter.
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": 0.0 if clips_itself else stage.clip_norm,
+        "bf16": {"enabled": train.dtype == "bfloat16"},
+        "communication_data_type": "fp32",
+        "zero_optimization": {"stage": train.zero_stage},
+        "steps_per_print": None,
+    }

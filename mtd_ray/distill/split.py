@@ -1,0 +1,58 @@
+"""Dealing a batch's rows to workers, and a worker's rows to micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def split_batch(lengths: np.ndarray, workers: int) -> list[np.ndarray]:
+    """Per worker, the positions of its rows: every row once, every worker at least one, about equal padded size.
+
+    Rows of like length go to the same worker, so that little of what it computes is padding. A worker's cost is taken as its number
+    of rows times its longest row.
+
+    Args:
+        lengths: ``(rows,)`` of the batch's texts, in any unit.
+        workers: at most as many as there are rows.
+    """
+    order = np.argsort(lengths, kind="stable")
+    if workers == 1:
+        return [order]
+    costs = np.maximum(lengths[order], 1)
+    low, high = 0, int(costs[-1]) * len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if len(_cut(costs, middle, workers)) <= workers:
+            high = middle
+        else:
+            low = middle + 1
+    cuts = _cut(costs, high, workers)
+    return np.split(order, cuts[1:])
+
+
+def _cut(costs: np.ndarray, most: int, workers: int) -> list[int]:
+    """Where each worker's rows begin when none may cost more than ``most``; the longest rows are dealt first.
+
+    As many single rows are set aside as keep every worker busy.
+    """
+    starts: list[int] = []
+    stop = len(costs)
+    while stop > 0:
+        left_for_others = max(workers - len(starts) - 1, 0)
+        rows = max(1, min(most // int(costs[stop - 1]), stop - left_for_others))
+        stop -= rows
+        starts.append(stop)
+    return starts[::-1]
+
+
+def split_tokens(counts: Sequence[int], most: int) -> list[np.ndarray]:
+    """Group rows, longest first, so that rows × longest row is at most ``most`` tokens; a longer single row stands alone."""
+    order = np.argsort(-np.asarray(counts), kind="stable")
+    groups, begin = [], 0
+    while begin < len(order):
+        rows = max(1, most // max(int(counts[order[begin]]), 1))
+        groups.append(order[begin : begin + rows])
+        begin += rows
+    return groups

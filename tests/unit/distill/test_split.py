@@ -1,0 +1,42 @@
+"""Rows are dealt to workers and to micro-batches without loss, and evenly."""
+
+import numpy as np
+import pytest
+
+from mtd_ray.distill.split import split_batch, split_tokens
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7, 16])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_row_goes_to_one_worker_and_every_worker_has_one(workers: int, seed: int) -> None:
+    lengths = np.random.default_rng(seed).integers(1, 400, 16)
+    shares = split_batch(lengths, workers)
+    assert len(shares) == workers
+    assert min(len(share) for share in shares) >= 1
+    assert sorted(np.concatenate(shares)) == list(range(16))
+
+
+def test_workers_get_about_equal_padded_size() -> None:
+    lengths = np.random.default_rng(0).integers(10, 400, 64)
+    sizes = [len(share) * lengths[share].max() for share in split_batch(lengths, 4)]
+    assert max(sizes) < 1.25 * np.mean(sizes)
+
+
+def test_equal_lengths_are_split_evenly() -> None:
+    assert [len(share) for share in split_batch(np.full(8, 20), 2)] == [4, 4]
+
+
+def test_one_long_text_gets_a_worker_of_its_own() -> None:
+    lengths = np.array([10] * 9 + [1000])
+    assert sorted(len(share) for share in split_batch(lengths, 2)) == [1, 9]
+
+
+def test_micro_batches_stay_within_their_tokens() -> None:
+    counts = np.random.default_rng(1).integers(1, 60, 40).tolist()
+    groups = split_tokens(counts, 128)
+    assert sorted(np.concatenate(groups)) == list(range(40))
+    assert all(len(group) * max(counts[row] for row in group) <= 128 for group in groups)
+
+
+def test_a_text_longer_than_the_limit_stands_alone() -> None:
+    assert [len(group) for group in split_tokens([5, 500, 5], 100)] == [1, 2]
