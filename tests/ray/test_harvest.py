@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -104,32 +105,40 @@ def test_teachers_side_by_side_under_a_quota(
     assert "429" not in server.ledger()["refused"]
 
 
-def test_a_killed_worker_is_replaced_and_its_part_redone(
-    ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest
+@pytest.mark.parametrize("victim", ["MapWorker", "QuotaActor"])
+def test_what_is_killed_is_replaced_and_its_part_redone(
+    ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest, victim: str
 ) -> None:
     server.set_faults(Fault(kind="stall", seconds=0.3))
     recipe = recipe_of(s3_store, server)
-    killer = threading.Thread(target=_kill_one_worker, args=(ray_cluster, server), daemon=True)
+    killed: list[psutil.Process] = []
+    killer = threading.Thread(target=_kill_one, args=(ray_cluster, server, victim, killed), daemon=True)
     killer.start()
     receipt = harvest(s3_store, recipe, manifest)["paid"]
     killer.join()
+    assert len(killed) == 1
+    assert not killed[0].is_running()
     assert receipt.rows == ROWS
     assert_all_rows_once(s3_store, recipe, manifest)
     assert server.ledger()["texts"] <= ROWS + 2 * PART_ROWS
 
 
-def _kill_one_worker(cluster: RayCluster, server: ProviderServer) -> None:
+def _kill_one(cluster: RayCluster, server: ProviderServer, name: str, killed: list[psutil.Process]) -> None:
     while server.ledger()["requests"] < 4:
         time.sleep(0.05)
-    workers = [process for process in cluster.processes() if _is_harvest_worker(process)]
-    os.kill(workers[0].pid, signal.SIGKILL)
+    victim = _processes(cluster, name)[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    killed.append(victim)
 
 
-def _is_harvest_worker(process: psutil.Process) -> bool:
-    try:
-        return any("MapWorker" in word for word in process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
+def _processes(cluster: RayCluster, name: str) -> list[psutil.Process]:
+    """The cluster's living processes of an actor class."""
+    found = []
+    for process in cluster.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(name in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def test_a_killed_driver_is_continued_and_nothing_committed_is_paid_again(
@@ -222,17 +231,24 @@ def test_a_teacher_that_only_answers_badly_ends_the_harvest_and_commits_nothing(
     assert committed_parts(s3_store, teacher_fingerprint(recipe.teachers["paid"])) == {}
 
 
-def test_a_wrong_key_ends_everything_with_one_message_and_commits_nothing(
-    ray_cluster: RayCluster, s3_store: ObjectStore, manifest: Manifest
+def test_a_wrong_key_ends_every_teacher_with_one_message_and_commits_nothing(
+    ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest
 ) -> None:
+    server.set_faults(Fault(kind="stall", seconds=2.0))
     with ProviderServer(env=dict.fromkeys(PROVIDER_KEY, "sk-the-right-one")) as strict:
-        recipe = recipe_of(s3_store, strict)
+        teachers = {"slow": paid(server, prompts={"passage": "slow: "}), "paid": paid(strict)}
+        recipe = tiny_recipe(s3_store, teachers, part_rows=PART_ROWS)
         with pytest.raises(AccountError) as caught:
             harvest(s3_store, recipe, manifest)
     message = str(caught.value)
+    assert message.startswith("teacher paid: ")
     assert "refuses the key env:" in message
     assert not any(value in message for value in PROVIDER_KEY.values())
     assert list(s3_store.list(layout.part_commits(teacher_fingerprint(recipe.teachers["paid"])))) == []
+    deadline = time.monotonic() + 10
+    while _processes(ray_cluster, "MapWorker") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _processes(ray_cluster, "MapWorker") == [], "the other teacher's workers have ended too"
 
 
 def test_too_many_failed_rows_end_the_harvest_but_stay_committed(
