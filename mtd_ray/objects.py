@@ -6,25 +6,29 @@ Keys are relative to the store's URL, use ``/`` and never leave it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
-from obstore.store import LocalStore, S3Store
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 
 from mtd_ray.errors import StorageError
+from mtd_ray.object_client import NO_ANSWER, first_line, open_client, reach
 
 if TYPE_CHECKING:
     from mtd_ray.config import StorageConfig
 
-_RETRY: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-_CLIENT: Any = {"timeout": timedelta(seconds=120), "connect_timeout": timedelta(seconds=5), "allow_http": True}
+# S3 allows 10,000 chunks: files up to 160 GB, at most 64 MB of memory each.
+_UPLOAD: Any = {"chunk_size": 16 * 1024 * 1024, "max_concurrency": 4}
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,20 @@ class ObjectInfo:
 class ObjectStore:
     """A folder of objects at one URL. Cheap to pickle: a worker gets the URL and opens its own connections.
 
+    Credentials come from boto3's chain (environment, profile, role); ``endpoint`` falls back to ``AWS_ENDPOINT_URL_S3`` and
+    ``AWS_ENDPOINT_URL``.
+
     Raises:
         StorageError: from every method, when the store cannot be reached, refuses, or the bucket is missing; ``get`` also when the
-            key is absent. The message names the URL and key.
+            key is absent. The message names the URL and key. An endpoint that does not answer the first request fails within about
+            ten seconds.
     """
 
     def __init__(self, url: str, *, endpoint: str | None = None, region: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.endpoint = endpoint
         self.region = region
-        self._store = _open(self.url, endpoint, region)
+        self._client, self._probe = open_client(self.url, endpoint, region)
 
     @classmethod
     def open(cls, storage: StorageConfig) -> ObjectStore:
@@ -59,6 +67,13 @@ class ObjectStore:
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url!r})"
+
+    @property
+    def _store(self) -> Any:
+        if self._probe is not None:
+            reach(self._probe, self.url, self.endpoint)
+            self._probe = None
+        return self._client
 
     def child(self, prefix: str) -> ObjectStore:
         """The same store, one folder down."""
@@ -75,7 +90,11 @@ class ObjectStore:
             obstore.put(self._store, _checked(key), data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object only if the key is free. True when written, False when another writer was first."""
+        """Write an object only if the key is free. True when written, False when there is an object already.
+
+        When the answer to a successful request is lost, it is sent again and finds its own object: False. A caller that must know
+        whose object it is reads it.
+        """
         with _Translated(self, key, "create"):
             try:
                 obstore.put(self._store, _checked(key), data, mode="create", use_multipart=False)
@@ -93,7 +112,9 @@ class ObjectStore:
         with _Translated(self, key, "read"):
             try:
                 return bytes(obstore.get(self._store, _checked(key)).bytes())
-            except (FileNotFoundError, NotFoundError):
+            except (FileNotFoundError, NotFoundError) as error:
+                if _NO_BUCKET in str(error):
+                    raise
                 return None
 
     def exists(self, key: str) -> bool:
@@ -125,45 +146,16 @@ class ObjectStore:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             key = f"{prefix}/{path.relative_to(folder).as_posix()}"
             with _Translated(self, key, "write"), path.open("rb") as file:
-                obstore.put(self._store, _checked(key), file)
+                obstore.put(self._store, _checked(key), file, **_UPLOAD)
 
     def download_folder(self, prefix: str, folder: Path) -> None:
         """Write every object under ``prefix`` below a local folder."""
         for info in self.list(prefix):
-            path = folder / info.key.removeprefix(f"{prefix}/")
+            path = folder / _checked(info.key).removeprefix(f"{prefix}/")
             path.parent.mkdir(parents=True, exist_ok=True)
             with _Translated(self, info.key, "read"), path.open("wb") as file:
                 for chunk in obstore.get(self._store, info.key).stream():
                     file.write(chunk)
-
-
-def _open(url: str, endpoint: str | None, region: str | None) -> Any:
-    scheme = urlparse(url).scheme
-    if scheme == "s3":
-        return _open_s3(url, endpoint, region)
-    if scheme in ("", "file"):
-        path = Path(url.removeprefix("file://"))
-        if not path.is_absolute():
-            raise StorageError(f"storage folder {url!r} is not absolute: workers run in other directories, give the full path")
-        return LocalStore(prefix=str(path), mkdir=True)
-    raise StorageError(f"storage {url!r}: unknown scheme {scheme!r}; use s3://bucket/prefix or an absolute folder")
-
-
-def _open_s3(url: str, endpoint: str | None, region: str | None) -> Any:
-    import boto3
-    from obstore.auth.boto3 import Boto3CredentialProvider
-
-    session = boto3.Session()
-    if session.get_credentials() is None:
-        raise StorageError(
-            f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an IAM role"
-        )
-    endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    options: dict[str, Any] = {"region": region or session.region_name or "us-east-1"}
-    if endpoint:
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    provider = Boto3CredentialProvider(session)
-    return S3Store.from_url(url, credential_provider=provider, retry_config=_RETRY, client_options=_CLIENT, **options)
 
 
 def _reopen(url: str, endpoint: str | None, region: str | None) -> ObjectStore:
@@ -190,18 +182,24 @@ class _Translated:
             raise StorageError(_explain(self.store, self.key, self.verb, error)) from error
 
 
+_NO_BUCKET = "NoSuchBucket"
+_REFUSALS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken")
+
+
 def _explain(store: ObjectStore, key: str, verb: str, error: BaseException) -> str:
     where = f"{store.url}/{key}" if key else store.url
     at = f" (endpoint {store.endpoint})" if store.endpoint else ""
     text = str(error)
-    if "NoSuchBucket" in text:
+    if _NO_BUCKET in text:
         reason = "the bucket does not exist: create it or correct storage.url"
-    elif "InvalidAccessKeyId" in text or "SignatureDoesNotMatch" in text or "AccessDenied" in text:
+    elif isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)) or any(
+        word in text for word in _REFUSALS
+    ):
         reason = "access was refused: check the credentials and their permissions"
     elif isinstance(error, (FileNotFoundError, NotFoundError)):
         reason = "there is no such object (or bucket)"
-    elif "error sending request" in text or "Connect" in text:
+    elif NO_ANSWER in text:
         reason = "the store cannot be reached: check the endpoint and the network"
     else:
-        reason = text.splitlines()[0] if text else type(error).__name__
+        reason = first_line(error)
     return f"cannot {verb} {where}{at}: {reason}"

@@ -11,11 +11,9 @@ import fcntl
 import logging
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +70,6 @@ class ObjectServer:
         self._wanted_port = port
         self._ports: dict[str, int] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._runtime: Path | None = None
         self._lock: IO[bytes] | None = None
 
     @property
@@ -116,10 +113,11 @@ class ObjectServer:
 
     def stop(self) -> None:
         """End every process of the server and wait until they are gone. A server that does not run is no error."""
+        if self._lock is None:
+            return
         self._end_processes()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.close()
+        self._lock = None
 
     def _launch_twice(self, binary: str) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -134,16 +132,13 @@ class ObjectServer:
                 raise StorageError(f"the S3 server ended while starting: {error} (log: {self._log})") from None
 
     def _launch(self, binary: str, deadline: float) -> None:
-        data = self.folder / "data"
-        data.mkdir(exist_ok=True)
+        weed.make_folders(self.folder)
         self._ports = ports = weed.choose_ports(self._wanted_port)
-        # Unix sockets have short paths only, so they cannot stand in the caller's folder.
-        self._runtime = Path(tempfile.mkdtemp(prefix="mtd-ray-s3-"))
         keys = (self.access_key, self._secret_key)
-        self._spawn(weed.server_command(binary, data, self._runtime, ports, keys))
+        self._spawn(weed.server_command(binary, self.folder, ports, keys))
         # A volume server that finds no leading master waits five seconds before it asks again, so it is started after that.
         self._wait(lambda: weed.has_leader(ports), deadline, "its master does not answer")
-        self._spawn(weed.volume_command(binary, data, ports))
+        self._spawn(weed.volume_command(binary, self.folder, ports))
         writable = f"bucket {self.bucket!r} cannot be written"
         self._wait(lambda: weed.bucket_is_writable(self.endpoint, self.bucket, keys), deadline, writable)
 
@@ -204,11 +199,8 @@ class ObjectServer:
             _signal_group(process, signal.SIGKILL)
             process.wait()
         self._processes = []
-        weed.remove_sockets(self._ports, Path(tempfile.gettempdir()))
+        weed.remove_traces(self.folder, self._ports)
         self._ports = {}
-        if self._runtime is not None:
-            shutil.rmtree(self._runtime, ignore_errors=True)
-            self._runtime = None
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:

@@ -15,6 +15,7 @@ from mtd_ray.errors import StorageError
 
 HOST = "127.0.0.1"
 PORT_NAMES = ("master", "master_grpc", "volume", "volume_grpc", "filer", "filer_grpc", "s3", "s3_grpc")
+CONFIG = "s3.json"
 _VOLUME_MB = 128
 
 
@@ -42,9 +43,21 @@ def _free_ports(held: contextlib.ExitStack) -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-def server_command(binary: str, data: Path, runtime: Path, port: dict[str, int], keys: tuple[str, str]) -> list[str]:
+def make_folders(folder: Path) -> None:
+    """``data`` holds the objects' bytes, ``names`` the filer's database of keys.
+
+    What an earlier master left is removed: it elects itself anew, and its state names ports of another time.
+    """
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "names").mkdir(exist_ok=True)
+    for old in (folder / "names").glob("m[0-9]*"):
+        shutil.rmtree(old)
+
+
+def server_command(binary: str, folder: Path, port: dict[str, int], keys: tuple[str, str]) -> list[str]:
     """Master, filer and S3 gateway in one process. ``keys`` (access, secret) go into a file that only its owner can read."""
-    config = runtime / "s3.json"
+    config = folder / CONFIG
+    config.unlink(missing_ok=True)
     config.touch(mode=0o600)
     identity = {
         "name": "owner",
@@ -53,19 +66,21 @@ def server_command(binary: str, data: Path, runtime: Path, port: dict[str, int],
     }
     config.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
     return [
-        binary, "-logtostderr=true", "server", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", "-volume=false", "-filer", "-s3",
-        f"-master.dir={runtime}", f"-master.port={port['master']}", f"-master.port.grpc={port['master_grpc']}",
+        binary, "-logtostderr=true", "server", f"-dir={folder / 'data'}",
+        f"-ip={HOST}", f"-ip.bind={HOST}", "-volume=false", "-filer", "-s3",
+        f"-master.dir={folder / 'names'}", f"-master.port={port['master']}", f"-master.port.grpc={port['master_grpc']}",
         f"-master.volumeSizeLimitMB={_VOLUME_MB}", "-master.telemetry=false", "-master.heartbeatInterval=100ms",
-        f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer_grpc']}", f"-filer.localSocket={runtime / 'filer.sock'}",
-        f"-s3.port={port['s3']}", f"-s3.port.grpc={port['s3_grpc']}", f"-s3.localSocket={runtime / 's3.sock'}",
+        f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer_grpc']}",
+        f"-s3.port={port['s3']}", f"-s3.port.grpc={port['s3_grpc']}",
         "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}", "-s3.autoCreateBucket=false",
     ]  # fmt: skip
 
 
-def volume_command(binary: str, data: Path, port: dict[str, int]) -> list[str]:
+def volume_command(binary: str, folder: Path, port: dict[str, int]) -> list[str]:
     """The process that holds the bytes."""
     return [
-        binary, "-logtostderr=true", "volume", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}", "-max=0", "-preStopSeconds=0",
+        binary, "-logtostderr=true", "volume", f"-dir={folder / 'data'}",
+        f"-ip={HOST}", f"-ip.bind={HOST}", "-max=0", "-preStopSeconds=0",
         f"-port={port['volume']}", f"-port.grpc={port['volume_grpc']}", f"-master={HOST}:{port['master']}.{port['master_grpc']}",
     ]  # fmt: skip
 
@@ -107,7 +122,10 @@ def bucket_is_writable(endpoint: str, bucket: str, keys: tuple[str, str]) -> boo
     return True
 
 
-def remove_sockets(port: dict[str, int], folder: Path) -> None:
-    """Delete the Unix sockets that the program leaves behind in the machine's temporary folder."""
-    for name in ("master", "volume", "filer", "s3"):
-        (folder / f"seaweedfs-{name}-grpc-{port.get(f'{name}_grpc', 0)}.sock").unlink(missing_ok=True)
+def remove_traces(folder: Path, port: dict[str, int]) -> None:
+    """Delete the keys' file, and the Unix sockets that the program leaves behind in a folder it does not let one choose."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    names = [f"{name}-grpc-{port[f'{name}_grpc']}" for name in ("master", "volume", "filer", "s3") if port]
+    names += [f"{name}-{port[name]}" for name in ("filer", "s3") if port]
+    for name in names:
+        Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)  # noqa: S108 (the program's choice)
