@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _PARTS_PER_WAVE = 5_000
 # Ray Data ends an execution that shows no progress; a part may rightly wait this long for a quota.
 _LONGEST_SILENCE_S = 6 * 3600
+# Ray Data complains with stack traces when the driver leaves while it is shutting an execution down.
+_GRACE_S = 10.0
 
 _News = Receipt | BaseException | float
 _Feed = queue.Queue[tuple[str, _News]]
@@ -100,15 +102,19 @@ def _start_limiters(plans: list[Plan]) -> dict[str, SharedLimiter]:
 def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent]) -> None:
     """Harvest all teachers at once, each in a thread.
 
-    The first error is raised without waiting for the other threads; they end at their next receipt.
+    The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
     """
     limiters = _start_limiters(plans)
     feed: _Feed = queue.Queue()
     stop = threading.Event()
     running = {plan.name for plan in plans}
     with _quiet_ray_data(), Progress({plan.name: plan.pending_rows for plan in plans}) as progress:
-        for plan in plans:
-            threading.Thread(target=_harvest_teacher, args=(store, plan, limiters.get(plan.name), feed, stop), daemon=True).start()
+        threads = [
+            threading.Thread(target=_harvest_teacher, args=(store, plan, limiters.get(plan.name), feed, stop), daemon=True)
+            for plan in plans
+        ]
+        for thread in threads:
+            thread.start()
         try:
             while running:
                 for name, news in _arrived(feed):
@@ -123,6 +129,9 @@ def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent]
                 progress.tick()
         finally:
             stop.set()
+            deadline = time.monotonic() + _GRACE_S
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _arrived(feed: _Feed) -> list[tuple[str, _News]]:
@@ -209,11 +218,13 @@ def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: flo
 
 @contextmanager
 def _quiet_ray_data() -> Iterator[None]:
-    """Without Ray Data's notes on every execution: the progress line says what a person wants to know."""
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    """Without Ray Data's notes on every execution and on its bars being off: the progress line says what a person wants to know."""
+    levels = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
+    before = {name: logging.getLogger(name).level for name in levels}
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -84,7 +84,7 @@ class PartWorker:
         try:
             return self._harvest(part)
         except MtdError as error:
-            _log.warning("teacher %s, shard %d, part %d: %s", self._name, part.shard.index, part.index, error)
+            _log.info("teacher %s, shard %d, part %d: %s", self._name, part.shard.index, part.index, error)
             return Receipt.of_error(error)
 
     def _harvest(self, part: Part) -> Receipt:

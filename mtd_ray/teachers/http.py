@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _LONGEST_REASON = 300
+_SHORTEST_HINT_S = 0.05  # a hint of no time at all is none
 
 
 class RefusedError(Exception):
@@ -42,20 +43,19 @@ class RetryPolicy:
         attempts: tries of one request while the server fails or the connection breaks.
         first_delay_s, longest_delay_s: the wait is drawn evenly from 0 to a bound that doubles from the first to the longest
             ("full jitter"), so that workers do not come back together.
-        patience_s: how long one request may be turned away for the rate limit before the teacher counts as unavailable.
+        patience_s: how long one request may wait after rejections for the rate limit before the teacher counts as unavailable.
     """
 
     attempts: int = 7
     first_delay_s: float = 0.5
     longest_delay_s: float = 30.0
     patience_s: float = 900.0
-    clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     chance: Callable[[], float] = random.random
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after the given attempt (from 0)."""
-        return self.chance() * min(self.longest_delay_s, self.first_delay_s * 2.0**attempt)
+        return self.chance() * min(self.longest_delay_s, self.first_delay_s * 2.0 ** min(attempt, 60))
 
 
 @dataclass
@@ -115,8 +115,7 @@ class Endpoint:
             RefusedError: the content is refused.
             AccountError, TeacherError, TeacherUnavailable: see their classes.
         """
-        started = self._policy.clock()
-        failures = turned_away = 0
+        failures, turned_away, waited = 0, 0, 0.0
         while True:
             self._limiter.acquire(1, tokens, inputs)
             tally.requests += 1
@@ -128,7 +127,7 @@ class Endpoint:
                 if response.status_code == 429:
                     self._require_account(response)
                     tally.rejected += 1
-                    self._wait_for_quota(response, turned_away, started)
+                    waited += self._wait_for_quota(response, turned_away, waited)
                     turned_away += 1
                     continue
                 self._require_repeatable(response)
@@ -141,17 +140,22 @@ class Endpoint:
         except httpx.RequestError as error:
             return error
 
-    def _wait_for_quota(self, response: httpx.Response, turned_away: int, started: float) -> None:
+    def _wait_for_quota(self, response: httpx.Response, turned_away: int, waited: float) -> float:
+        """Wait as asked and return how long, after ``turned_away`` earlier rejections that were waited for ``waited`` seconds."""
         hint = seconds_to_wait(response.headers)
         self._limiter.report(rejected=True, retry_after=hint)
-        # A little more than asked: workers that were turned away together must not return together.
-        delay = self._policy.delay(turned_away) if hint is None else hint + self._policy.chance() * (0.05 + 0.1 * hint)
-        if self._policy.clock() - started + delay > self._policy.patience_s:
+        if hint is None or hint < _SHORTEST_HINT_S:
+            delay = self._policy.delay(turned_away)
+        else:
+            # A little more than asked: workers that were turned away together must not return together.
+            delay = hint + self._policy.chance() * (0.05 + 0.1 * hint)
+        if waited + delay > self._policy.patience_s:
             raise TeacherUnavailable(
                 f"teacher {self._teacher}: {self._url} kept turning requests away for its rate limit "
                 f"(now asking to wait {delay:.0f} s); lower teachers.{self._teacher}.quota to what the account has, and run again"
             )
         self._policy.sleep(delay)
+        return delay
 
     def _wait_for_server(self, response: httpx.Response | httpx.RequestError, failures: int) -> None:
         what = self._describe(response)

@@ -30,7 +30,7 @@ def test_rate_rejections_and_time_left() -> None:
         progress.tick()
         line = stream.getvalue()
     assert "a 200/1,000 rows, 20 rows/s, 25.0 % rejected, 3 failed, ETA 0:40" in line
-    assert "b 0/300 rows, 0 rows/s, ETA ?" in line
+    assert "b 0/300 rows, starting" in line
 
 
 def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
@@ -66,3 +66,24 @@ def test_a_finished_teacher_keeps_its_rate() -> None:
         progress.add("a", receipt(100))
         clock.now = 100.0
     assert "a 100/100 rows, 20 rows/s, 0.0 % rejected |" in stream.getvalue()
+
+
+def test_the_time_left_follows_the_present_pace() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress({"a": 10_000}, stream=stream, clock=clock) as progress:
+        for _ in range(100):
+            clock.now += 10.0
+            progress.add("a", receipt(10))
+        for _ in range(20):
+            clock.now += 10.0
+            progress.add("a", receipt(100))
+    assert "a 3,000/10,000 rows, 10 rows/s, 0.0 % rejected, ETA 11:40" in stream.getvalue()
+
+
+def test_a_long_harvest_writes_a_line_a_minute() -> None:
+    clock, stream = Clock(), io.StringIO()
+    with Progress({"a": 10**6}, stream=stream, clock=clock) as progress:
+        for _ in range(3600 * 10):
+            clock.now += 1.0
+            progress.tick()
+    assert 600 <= stream.getvalue().count("\n") <= 700
