@@ -6,6 +6,7 @@ Uses the Ray cluster that is running here, or starts one for as long as it serve
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -81,6 +82,7 @@ def _application(student: str, name: str | None, port: int) -> Iterator[str]:
 
     if serve.status().proxies:
         raise MtdError("Ray Serve already runs on this cluster: end it with `serve shutdown`, or use `serve deploy`")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     name = name or default_name(student)
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})

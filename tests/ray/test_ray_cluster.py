@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
 import pytest
 import ray
 
+from mtd_ray.errors import MtdError
 from mtd_ray.sandbox.ray_cluster import RayCluster
 
 pytestmark = pytest.mark.ray
@@ -65,6 +67,17 @@ def test_a_second_cluster_runs_beside_the_first_and_leaves_nothing(ray_cluster: 
     assert not [process for process in running if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not folder.exists()
     assert ray.get(ray.remote(lambda: "still here").remote(), timeout=60) == "still here"
+
+
+def test_a_cluster_that_does_not_come_up_is_an_error_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="t"))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    cluster = RayCluster(start_timeout_s=0.5)
+    with pytest.raises(MtdError, match="did not start"), cluster:
+        pass
+    assert not cluster.processes()
+    assert not list(folder.iterdir())
+    folder.rmdir()
 
 
 @pytest.mark.slow

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,28 +138,3 @@ def test_the_deploy_file_matches_the_application() -> None:
     built = build(Options.model_validate(application.args))
     assert {deployment.name for deployment in application.deployments} == {built._bound_deployment.name}
     assert config.http_options.host == "127.0.0.1"
-
-
-def test_the_job_serves_until_it_is_stopped(exported: Path, tmp_path: Path) -> None:
-    port = free_port()
-    command = [sys.executable, str(PROJECT / "jobs" / "serve.py"), str(exported), "--port", str(port)]
-    with RayCluster(num_cpus=1) as cluster:
-        job = subprocess.Popen(command, cwd=tmp_path, env=os.environ | cluster.env, stdout=subprocess.PIPE, text=True)
-        assert job.stdout is not None
-        assert "serving tiny" in job.stdout.readline()
-        curl = job.stdout.readline()
-        answer = json.loads(subprocess.run(curl, shell=True, capture_output=True, text=True, check=True).stdout)
-        assert len(answer["data"][0]["embedding"]) == max(HEADS)
-        job.send_signal(signal.SIGTERM)
-        rest, _ = job.communicate(timeout=60)
-    assert job.returncode == 0
-    assert "stopped" in rest
-
-
-def test_the_job_says_what_is_wrong_with_the_folder(tmp_path: Path) -> None:
-    command = [sys.executable, str(PROJECT / "jobs" / "serve.py"), str(tmp_path)]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("error: ")
-    assert "Traceback" not in ended.stderr
-    assert str(tmp_path) in ended.stderr
