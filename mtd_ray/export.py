@@ -30,6 +30,7 @@ import transformers
 from safetensors.torch import save_file
 
 from mtd_ray.errors import MtdError, StorageError
+from mtd_ray.quiet import without_progress_bars
 
 if TYPE_CHECKING:
     from mtd_ray.config import StudentConfig
@@ -54,7 +55,8 @@ def export_student(student: Student, folder: Path, *, card: ModelCard | None) ->
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise MtdError(f"cannot export to {folder}: it is not empty; name a new folder")
-    student.backbone.save_pretrained(folder)
+    with without_progress_bars():
+        student.backbone.save_pretrained(folder)
     _padding(student.tokenizer).save_pretrained(folder)
     for size in student.config.heads:
         _write_head(student.heads[str(size)], folder / f"2_Dense_{size}")

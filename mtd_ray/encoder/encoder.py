@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
 from mtd_ray.encoder.batches import token_batches
 from mtd_ray.encoder.inputs import tokenize
 from mtd_ray.encoder.models import locate_model
 from mtd_ray.encoder.trusted import check_modules
 from mtd_ray.errors import MtdError
+from mtd_ray.quiet import without_progress_bars
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
@@ -74,7 +74,7 @@ class Encoder:
             MtdError: the model is not there, cannot be read, or names code that is not trusted.
         """
         place = locate_model(model)
-        with _explained(model), _without_progress_bars():
+        with _explained(model), without_progress_bars():
             if not trust_remote_code:
                 check_modules(place, revision)
             loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), device)
@@ -162,17 +162,6 @@ def _explained(model: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MtdError(f"model {model!r} cannot be loaded: {reason}; check the folder or hub name, and its files") from error
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def _token_limit(model: SentenceTransformer) -> int:

@@ -30,6 +30,7 @@ class PaddedInputs:
     def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
         self._tokenizer = model[0].tokenizer
         self._encodings = self._tokenizer([prompt + text for text in texts], padding=False, truncation="longest_first")
+        self._fill_empty_rows()
         self.lengths = [len(ids) for ids in self._encodings["input_ids"]]
         # What the model's own preprocessing adds beside tensors: the modality, and the prompt's length if pooling leaves it out.
         example = model.preprocess([texts[0]], prompt=prompt or None)
@@ -39,6 +40,13 @@ class PaddedInputs:
         chosen = {name: [values[row] for row in rows] for name, values in self._encodings.items()}
         padded = self._tokenizer.pad(chosen, padding=True, return_tensors="pt")
         return {**padded, **self._extras}
+
+    def _fill_empty_rows(self) -> None:
+        """Give a text without tokens (an empty one, when the tokenizer adds none) one padding token: nothing can be pooled else."""
+        for row, ids in enumerate(self._encodings["input_ids"]):
+            if not ids:
+                for name, values in self._encodings.items():
+                    values[row] = [{"input_ids": self._tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
 
 
 class FlatInputs:

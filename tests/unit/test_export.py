@@ -93,6 +93,13 @@ def test_padding_and_company_do_not_matter(folder: Path) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+def test_empty_text_is_embedded_as_in_training(student: Student, folder: Path) -> None:
+    encoder = StudentEncoder.load(folder, device="cpu")
+    expected = trained_vectors(student, [""])[16]
+    np.testing.assert_allclose(encoder.encode([""])[16], expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(["the array", ""])[16][1:], expected, atol=1e-5)
+
+
 def test_exported_attention_is_bidirectional(folder: Path) -> None:
     model: Any = SentenceTransformer(str(folder), device="cpu")[0].auto_model
     with torch.inference_mode():

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from mtd_ray.encoder import Encoder
 from mtd_ray.errors import MtdError
+from tests.tiny_models import tiny_qwen2
 
 WORDS = ("return", "the", "array", "of values", "raises", "tensor", "naïve", "日本", "😀", "x1", ",")
 
@@ -120,3 +121,15 @@ def test_broken_weights_are_named(minilm: str, tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"not a tensor file")
     with pytest.raises(MtdError, match="cannot be loaded"):
         Encoder.load(str(folder), max_tokens=64)
+
+
+def test_empty_text_where_the_tokenizer_adds_nothing(tmp_path: Path) -> None:
+    folder = Path(tiny_qwen2(tmp_path / "qwen2"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"post_processor": None}))
+    encoder = Encoder.load(str(folder), max_tokens=32, device="cpu")
+    assert encoder.count_tokens([""]) == [1]
+    alone = encoder.encode([""])
+    assert np.isfinite(alone).all()
+    assert alone.any()
+    np.testing.assert_allclose(encoder.encode(["the array", ""])[1:], alone, atol=1e-5)
