@@ -1,6 +1,5 @@
 """The training step on real (tiny) architectures, without Ray and without DeepSpeed."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -1,0 +1,37 @@
+"""What a person sees while training goes on."""
+
+import io
+
+from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def metrics(step: int, stage: str = "head") -> StepMetrics:
+    return StepMetrics(stage, step, 10, 1.25, {}, 1e-3, 2.0, 30.0, 900.0, 0.1, 0.05, 75.0)
+
+
+def test_a_file_gets_a_line_every_few_seconds_and_the_end_of_each_stage() -> None:
+    now = 100.0
+    stream = io.StringIO()
+    progress = Progress(["head", "all"], stream=stream, clock=lambda: now)
+    for step, later in ((1, 0), (2, 1), (2, 5), (3, 5), (10, 1)):
+        now += later
+        progress.show(metrics(step))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "distil  stage 1/2 head, step 1/10, loss 1.2500, 30 samples/s, ETA 1:15"
+    assert [line.split(", ")[1] for line in lines] == ["step 1/10", "step 2/10", "step 3/10", "step 10/10"]
+
+
+def test_a_terminal_has_one_line_per_stage_that_changes_in_place() -> None:
+    stream = Terminal()
+    progress = Progress(["head", "all"], stream=stream, clock=lambda: 0.0)
+    for step in (1, 2, 2, 10):
+        progress.show(metrics(step))
+    progress.show(metrics(1, "all"))
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().count("\r") == 4
