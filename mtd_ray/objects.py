@@ -148,14 +148,17 @@ class ObjectStore:
             with _Translated(self, key, "write"), path.open("rb") as file:
                 obstore.put(self._store, _checked(key), file, **_UPLOAD)
 
+    def download(self, key: str, path: Path) -> None:
+        """Write one object to a local file, in chunks; folders above it are made."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _Translated(self, key, "read"), path.open("wb") as file:
+            for chunk in obstore.get(self._store, _checked(key)).stream():
+                file.write(chunk)
+
     def download_folder(self, prefix: str, folder: Path) -> None:
         """Write every object under ``prefix`` below a local folder."""
         for info in self.list(prefix):
-            path = folder / _checked(info.key).removeprefix(f"{prefix}/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _Translated(self, info.key, "read"), path.open("wb") as file:
-                for chunk in obstore.get(self._store, info.key).stream():
-                    file.write(chunk)
+            self.download(info.key, folder / _checked(info.key).removeprefix(f"{prefix}/"))
 
 
 def _reopen(url: str, endpoint: str | None, region: str | None) -> ObjectStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -36,13 +36,14 @@ class Manifest:
     """What a corpus consists of.
 
     ``counts`` says what became of the texts that were read (``read``, ``kept``, and one entry per reason to drop one).
-    ``pairs`` maps each evaluation task's name to the key of its pairs.
+    ``pairs`` maps each evaluation task's name to the key of its pairs. ``inputs`` are the files that were read and their bytes.
     """
 
     fingerprint: str
     shards: tuple[Shard, ...]
     counts: dict[str, int]
     pairs: dict[str, str]
+    inputs: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
