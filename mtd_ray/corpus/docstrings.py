@@ -12,7 +12,7 @@ _SUMMARY_WORDS = range(4, 31)
 _BODY_WORDS = 12
 _LONGEST_SUMMARY = 200
 _CODE_MARKS = ("->", "=", "::", ">>>", "{", "|", "\\")
-_RULE = re.compile(r"^[\W_]{3,}$")
+_RULE = re.compile(r"^([^\w\s`]|_){3,}$")
 _PROMPT = re.compile(r"^(>>>|\.\.\. |\$ |In \[|\.\. )")
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]+")
 _NO_LETTER = re.compile(r"[^A-Za-z\s]")
