@@ -133,3 +133,16 @@ def test_wrong_keys_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> N
     for attempt in (store.check, lambda: store.put("k", b""), lambda: store.exists("k"), lambda: store.find("k")):
         with pytest.raises(StorageError, match="access was refused"):
             attempt()
+
+
+def test_an_outage_is_waited_out_by_a_store_that_has_been_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ObjectServer(tmp_path, secret_key="same-after-the-outage") as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        store = ObjectStore("s3://mtd-ray")
+        store.put("k", b"v")
+        port = int(server.endpoint.rsplit(":", 1)[1])
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(store.get, "k")
+        with ObjectServer(tmp_path, port=port, secret_key="same-after-the-outage"):
+            assert answer.result(timeout=90) == b"v"
