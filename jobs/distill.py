@@ -1,4 +1,7 @@
-"""Run a whole recipe: corpus, harvest, distil, export, evaluate, report. Run it again to continue, or to see a finished run's table."""
+"""Run a whole recipe: corpus, harvest, distil, export, evaluate, report.
+
+Run it again to continue after an interruption, or to see a finished run's table.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -50,8 +51,10 @@ def connect() -> None:
     Raises:
         MtdError: there is none.
     """
+    # Workers' output stays in Ray's logs and dashboard: what a person must know reaches the driver as receipts and errors.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=True)
+        ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=False)
     except ConnectionError:
         raise MtdError(
             "no Ray cluster is running here: start one with `ray start --head`, or send this job to one with `ray job submit`"

@@ -17,11 +17,12 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, build_corpus
 from mtd_ray.distill import check_alignment, distill, final_student
 from mtd_ray.evaluate import Results, assert_student_improved, evaluate, write_report
-from mtd_ray.export import export_student, publish_folder
+from mtd_ray.export import export_student
 from mtd_ray.harvest import harvest
 from mtd_ray.job import step
 from mtd_ray.model_card import ModelCard
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student
 
 _LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mtd_ray.errors import MtdError
-from mtd_ray.export import fetch_folder
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import fetch_folder
 
 _STUDENT = "student"
 _MANIFEST = "manifest.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from mtd_ray.sandbox.object_server import ObjectServer
 
+from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected
 
 PROVIDER_KEY = {"SANDBOX_API_KEY": "sandbox-key"}

@@ -18,8 +18,8 @@ from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.texts import RetrievalTexts
 from mtd_ray.evaluate.vectors import TaskVectors, concatenated
-from mtd_ray.export import fetch_folder, published_files
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import fetch_folder, published_files
 from mtd_ray.teachers import open_teacher
 
 _LOG = logging.getLogger(__name__)

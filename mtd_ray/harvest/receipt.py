@@ -38,6 +38,14 @@ class HarvestReceipt:
     rejected_requests: int
     seconds: float
 
+    def __str__(self) -> str:
+        if self.parts == self.parts_already_there:
+            return f"{self.teacher}: {self.rows:,} rows, all there already"
+        spent = f"{self.tokens:,} tokens" + (f", {self.requests:,} requests" if self.requests else "")
+        kept = f", {self.parts_already_there} of {self.parts} parts there already" if self.parts_already_there else ""
+        failed = f", {self.failed_rows:,} without a vector" if self.failed_rows else ""
+        return f"{self.teacher}: {self.rows:,} rows{failed}{kept}; {spent} in {self.seconds:.0f} s"
+
 
 def read_commits(store: ObjectStore, fingerprint: str, parts: Sequence[Part]) -> list[PartCommit]:
     """The commits of the parts, in their order.

@@ -24,6 +24,8 @@ from mtd_ray.sandbox import weed
 
 logger = logging.getLogger(__name__)
 
+# How much memory each server process tries to stay under: Go collects garbage harder near it, and goes on beyond it.
+_MEMORY_AIM = "200MiB"
 _START_TIMEOUT_S = 30.0
 _STOP_GRACE_S = 2.0
 # Replaces itself with the server after asking the kernel (prctl 1 = PR_SET_PDEATHSIG) to kill it when its starter dies, however
@@ -145,6 +147,7 @@ class ObjectServer:
     def _spawn(self, command: list[str]) -> None:
         # Keys in the environment would be let in as well, beside the configured pair.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment["GOMEMLIMIT"] = _MEMORY_AIM
         wrapper = [sys.executable, "-S", "-E", "-c", _BOUND_TO_STARTER, str(os.getpid())]
         with self._log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 (a fixed command line, no shell)

@@ -7,7 +7,9 @@ to a real cluster, fetches the student and the report, asks the served student o
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,9 +22,9 @@ import httpx
 from mtd_ray import layout
 from mtd_ray.config import Recipe, load_recipe
 from mtd_ray.errors import MtdError
-from mtd_ray.export import fetch_folder
 from mtd_ray.job import run
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import fetch_folder
 from mtd_ray.sandbox.memory import PeakMemory
 from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.ports import free_port, is_free
@@ -32,9 +34,12 @@ from mtd_ray.sandbox.ray_cluster import RayCluster
 _PROJECT = Path(__file__).resolve().parents[2]
 _RECIPE = "recipes/quickstart.yaml"
 _STATE = _PROJECT / ".quickstart"
+_SERVE_LOG = _STATE / "serve.log"
 _OUT = _PROJECT / "out" / "quickstart"
 _PROVIDER_KEY = {"SANDBOX_API_KEY": "sandbox-key"}
 _SERVE_PORT = 8000
+# What `ray job submit` says of itself (packaging, next steps) is not what a first reader needs to see.
+_RAYS_OWN_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\s+(INFO|SUCC|WARNING) ")
 _BODY = '{"input": "Return the index of the first match.", "dimensions": 256}'
 
 
@@ -47,7 +52,7 @@ def main(overrides: list[str]) -> None:
         environment = _PROVIDER_KEY | objects.env | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         overrides = [f"storage.endpoint={objects.endpoint}", f"teachers.use.base_url={provider.base_url}", *overrides]
         cluster = stack.enter_context(RayCluster(env=environment))
-        _say(f"S3 server {objects.endpoint} · provider server {provider.base_url} · Ray {cluster.dashboard_url}")
+        _say(f"provider server at {provider.base_url}\nRay head at {cluster.dashboard_url}, token authentication on")
         _submit(cluster, overrides)
         os.environ.update(objects.env)
         _fetch(load_recipe(_PROJECT / _RECIPE, overrides))
@@ -64,16 +69,27 @@ def _submit(cluster: RayCluster, overrides: list[str]) -> None:
     command = ["job", "submit", "--address", cluster.dashboard_url, "--working-dir", ".", "--"]
     job = ["python", "jobs/distill.py", _RECIPE, *overrides]
     _say(f"$ ray {' '.join(command + job)}")
-    ended = subprocess.run([ray, *command, *job], cwd=_PROJECT, env=os.environ | cluster.env, check=False)
-    if ended.returncode != 0:
+    submitted = subprocess.Popen(  # noqa: S603 (our own command)
+        [ray, *command, *job],
+        cwd=_PROJECT,
+        env=os.environ | cluster.env | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for line in submitted.stdout or ():
+        if not _RAYS_OWN_LINE.match(line):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    if submitted.wait() != 0:
         raise MtdError("the job failed; what it committed stays in .quickstart, and `make quickstart` continues from there")
 
 
 def _fetch(recipe: Recipe) -> None:
     store = ObjectStore.open(recipe.storage)
-    for name, prefix in (("student", layout.run_student(recipe.run_name)), ("report", layout.run_report(recipe.run_name))):
-        shutil.rmtree(_OUT / name, ignore_errors=True)
-        fetch_folder(store, prefix, _OUT / name)
+    shutil.rmtree(_OUT, ignore_errors=True)
+    fetch_folder(store, layout.run_student(recipe.run_name), _OUT / "student")
+    store.download_folder(layout.run_report(recipe.run_name), _OUT / "report")
 
 
 def _ask_served_student(cluster: RayCluster) -> None:
@@ -88,13 +104,16 @@ def _ask_served_student(cluster: RayCluster) -> None:
 @contextmanager
 def _serving(cluster: RayCluster, port: int) -> Iterator[str]:
     command = [sys.executable, "jobs/serve.py", str(_OUT / "student"), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=_PROJECT, env=os.environ | cluster.env, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
+    with _SERVE_LOG.open("w") as log:
+        server = subprocess.Popen(  # noqa: S603 (our own command)
+            command, cwd=_PROJECT, env=os.environ | cluster.env, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         _wait_until_healthy(url, server)
         yield url
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)
         server.wait(timeout=60)
 
 
@@ -107,7 +126,7 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.5)
-    raise MtdError(f"the served student did not become healthy at {url}/health within 120 s")
+    raise MtdError(f"the served student did not become healthy at {url}/health within 120 s; its log is {_SERVE_LOG}")
 
 
 def _curl() -> str:

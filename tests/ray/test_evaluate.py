@@ -14,8 +14,9 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.errors import MtdError
 from mtd_ray.evaluate import evaluate
-from mtd_ray.export import export_student, publish_folder
+from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student
 from tests.tiny_models import sentences, tiny_bert
 

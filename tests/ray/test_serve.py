@@ -21,8 +21,8 @@ from ray.serve.schema import ServeDeploySchema
 from sentence_transformers import SentenceTransformer
 
 from mtd_ray.encoder import StudentEncoder
-from mtd_ray.export import publish_folder
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import publish_folder
 from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.ports import free_port
 from mtd_ray.sandbox.ray_cluster import RayCluster

@@ -14,8 +14,9 @@ from sentence_transformers import SentenceTransformer
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import MtdError, StorageError
-from mtd_ray.export import export_student, fetch_folder, publish_folder
+from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import fetch_folder, publish_folder
 from mtd_ray.student import Student, pad_tokens, tokenize
 from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 

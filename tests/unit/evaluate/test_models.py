@@ -15,8 +15,9 @@ from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate import models
 from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, MeasuredTeacher
 from mtd_ray.evaluate.texts import RetrievalTexts
-from mtd_ray.export import export_student, publish_folder
+from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student
 from mtd_ray.teachers import Answer
 from tests.tiny_models import sentences, tiny_bert

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtd_ray.errors import MtdError, StorageError
-from mtd_ray.export import publish_folder
 from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import publish_folder
 from serve.source import default_name, student_folder
 
 
