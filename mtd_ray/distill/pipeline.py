@@ -15,7 +15,6 @@ from typing import Any
 import ray
 import ray.train
 import torch
-import transformers
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mtd_ray import layout
@@ -151,7 +150,6 @@ def _work(config: dict[str, Any]) -> None:
     if ray.get(board.is_over.remote()):
         return
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(max(1, int(job.recipe.train.num_cpus)))
     try:
         train(job, board.show.remote)

@@ -47,12 +47,23 @@ def _cut(costs: np.ndarray, most: int, workers: int) -> list[int]:
     return starts[::-1]
 
 
-def split_tokens(counts: Sequence[int], most: int) -> list[np.ndarray]:
-    """Group rows, longest first, so that rows × longest row is at most ``most`` tokens; a longer single row stands alone."""
+def split_tokens(counts: Sequence[int], most: int, *, at_least: int = 1) -> list[np.ndarray]:
+    """Group rows of like length so that rows × longest row is at most ``most`` tokens; a longer single row stands alone.
+
+    Args:
+        counts: tokens per row.
+        most: tokens per group.
+        at_least: number of groups; the costliest are halved until there are so many, and then empty ones added.
+    """
     order = np.argsort(-np.asarray(counts), kind="stable")
     groups, begin = [], 0
     while begin < len(order):
-        rows = max(1, most // max(int(counts[order[begin]]), 1))
+        rows = max(1, most // max(counts[order[begin]], 1))
         groups.append(order[begin : begin + rows])
         begin += rows
+    while len(groups) < at_least:
+        costs = [len(group) * counts[group[0]] if len(group) > 1 else 0 for group in groups]
+        index = int(np.argmax(costs))
+        halves = np.array_split(groups[index], 2) if costs[index] else [groups[index], order[:0]]
+        groups[index : index + 1] = halves
     return groups

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mtd_ray.config import StageConfig
 from mtd_ray.distill.dataset import Batch
+from mtd_ray.distill.embed import embed_rows
 from mtd_ray.distill.fusion import Target, fuse
-from mtd_ray.distill.gather import gather_rows, largest
-from mtd_ray.distill.split import split_tokens
+from mtd_ray.distill.gather import gather_rows
 from mtd_ray.errors import TrainingError
 from mtd_ray.losses import PairOrder, cosine_loss, ranking_loss, similarity_loss
-from mtd_ray.student import Student, pad_tokens
+from mtd_ray.student import Student
 
 
 class Engine(Protocol):
@@ -56,8 +54,10 @@ class Distillation(nn.Module):
         student: frozen as the stage says.
         stage: heads, loss weights and margin.
         weights: of the stage's teachers, in order.
-        micro_batch_tokens: above this many padded tokens a worker's rows are embedded in several passes whose activations are
-            recomputed in the backward pass; memory then depends on this number, not on the batch.
+        micro_batch_tokens: how much a worker embeds at a time (:func:`mtd_ray.distill.embed.embed_rows`).
+
+    Attributes:
+        padded_tokens: that this worker computed in its last forward pass.
     """
 
     def __init__(self, student: Student, stage: StageConfig, weights: Sequence[float], micro_batch_tokens: int) -> None:
@@ -66,10 +66,12 @@ class Distillation(nn.Module):
         self.stage = stage
         self.weights = tuple(weights)
         self.micro_batch_tokens = micro_batch_tokens
+        self.padded_tokens = 0
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The stage's loss over the whole batch, the same on every worker, and its detached parts by ``head/loss``."""
-        pooled = gather_rows(self._embed(batch.token_ids), batch.shares)
+        local, self.padded_tokens = embed_rows(self.student, batch.token_ids, self.micro_batch_tokens)
+        pooled = gather_rows(local, batch.shares)
         answered = torch.stack(batch.valid).any(dim=0)
         outputs = self.student.project(pooled[answered.to(pooled.device)], list(self.stage.heads))
         if not answered.any():
@@ -96,32 +98,6 @@ class Distillation(nn.Module):
                 add(f"{head}/ranking", weights.ranking, ranking_loss(vectors, order, self.stage.ranking_margin))
         return torch.stack(terms).sum(), parts
 
-    def _embed(self, token_ids: Sequence[list[int]]) -> Tensor:
-        """Pooled states ``(rows, hidden)`` of this worker's rows.
-
-        Every worker makes the same number of passes: ZeRO-3 gathers weights in each, which all workers must do together.
-        """
-        device = next(self.student.parameters()).device
-        groups = split_tokens([len(ids) for ids in token_ids], self.micro_batch_tokens)
-        passes = largest(len(groups), device)
-        if passes == 1:
-            return self._pool([token_ids[row] for row in range(len(token_ids))], device)
-        groups = groups if len(groups) == passes else np.array_split(np.concatenate(groups), passes)
-        pooled = [self._pass([token_ids[row] for row in group], device) for group in groups]
-        order = torch.from_numpy(np.argsort(np.concatenate(groups))).to(device)
-        # A worker with fewer rows than passes fills up with a row that counts for nothing.
-        rows = [states if len(group) else states[:0] + 0.0 * states.sum() for states, group in zip(pooled, groups, strict=True)]
-        return torch.cat(rows)[order]
-
-    def _pass(self, token_ids: list[list[int]], device: torch.device) -> Tensor:
-        token_ids = token_ids or [[0]]
-        states: Tensor = checkpoint(self._pool, token_ids, device, use_reentrant=False)
-        return states
-
-    def _pool(self, token_ids: list[list[int]], device: torch.device) -> Tensor:
-        ids, mask = pad_tokens(self.student.tokenizer, token_ids)
-        return self.student.pool(ids.to(device), mask.to(device))
-
 
 def training_step(engine: Engine, batch: Batch, where: str) -> StepResult:
     """Forward, finite check, backward, update.
@@ -144,14 +120,8 @@ def training_step(engine: Engine, batch: Batch, where: str) -> StepResult:
     engine.backward(loss)
     norm = engine.step()
     _check_finite(norm, "the gradient", where, batch)
-    lengths = [len(ids) for ids in batch.token_ids]
-    padded = padded_size(lengths, engine.module.micro_batch_tokens)
-    return StepResult(total, values, norm, rows=len(batch.ids), tokens=sum(lengths), padded_tokens=padded)
-
-
-def padded_size(lengths: Sequence[int], micro_batch_tokens: int) -> int:
-    """Tokens that are computed for rows of these lengths, padding included."""
-    return sum(len(group) * max(lengths[row] for row in group) for group in split_tokens(lengths, micro_batch_tokens))
+    tokens = sum(len(ids) for ids in batch.token_ids)
+    return StepResult(total, values, norm, rows=len(batch.ids), tokens=tokens, padded_tokens=engine.module.padded_tokens)
 
 
 def _target(batch: Batch, answered: Tensor, weights: Sequence[float], device: torch.device) -> Target:

@@ -40,3 +40,12 @@ def test_micro_batches_stay_within_their_tokens() -> None:
 
 def test_a_text_longer_than_the_limit_stands_alone() -> None:
     assert [len(group) for group in split_tokens([5, 500, 5], 100)] == [1, 2]
+
+
+@pytest.mark.parametrize("wanted", [1, 5, 40, 60])
+def test_more_groups_than_needed_stay_within_their_tokens_and_may_be_empty(wanted: int) -> None:
+    counts = [*np.random.default_rng(2).integers(1, 60, 39).tolist(), 500]
+    groups = split_tokens(counts, 128, at_least=wanted)
+    assert len(groups) >= wanted
+    assert sorted(np.concatenate(groups)) == list(range(40))
+    assert all(len(group) == 1 or len(group) * max(counts[row] for row in group) <= 128 for group in groups if len(group))
