@@ -10,7 +10,7 @@ from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
 
 def broken_rules(recipe: Recipe) -> list[str]:
     """One line per impossible combination: key, what is wrong, what would be right. Empty when the recipe is sound."""
-    faults = list(_storage(recipe))
+    faults = [*_storage(recipe), *_numbers(recipe)]
     names = [stage.name for stage in recipe.stages]
     for index, stage in enumerate(recipe.stages):
         where = f"stages.{index}"
@@ -26,6 +26,14 @@ def _storage(recipe: Recipe) -> Iterator[str]:
     url = recipe.storage.url
     if not url.startswith(("s3://", "file:///", "/")):
         yield f"storage.url: {url!r} is neither s3://bucket/prefix nor an absolute folder"
+
+
+def _numbers(recipe: Recipe) -> Iterator[str]:
+    if recipe.train.dtype == "bfloat16" and recipe.train.zero_stage == 0:
+        yield (
+            "train.zero_stage: 0 keeps no float32 copy of bfloat16 weights, so that small updates are lost; use 1, 2 or 3, "
+            "or train.dtype: float32"
+        )
 
 
 def _stage_teachers(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:

@@ -115,8 +115,8 @@ def _import_deepspeed() -> Any:
 
         # A kernel for inference that is compiled at start-up: it would need a compiler on every node and is never called here.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    # DeepSpeed still calls a collective by the name that this PyTorch deprecates.
-    warnings.filterwarnings("ignore", message=".*all_gather_into_tensor.*", category=FutureWarning)
+    # DeepSpeed still calls collectives by names that this PyTorch deprecates.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger")
     return deepspeed
 
 

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -20,6 +20,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from mtd_ray import layout
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
+from mtd_ray.distill.board import Board
 from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.metrics import StepMetrics
@@ -111,7 +112,7 @@ def _check_targets(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> No
 
 
 def _run(job: TrainingJob) -> None:
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    board = ray.remote(num_cpus=0)(Board).remote()
     failure: Exception | None = None
     try:
         with tempfile.TemporaryDirectory(prefix="mtd-ray-train-") as folder, _shown(board, job.recipe):
@@ -152,35 +153,10 @@ def _work(config: dict[str, Any]) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(max(1, int(job.recipe.train.num_cpus)))
     try:
-        train(job, board.show.remote)
+        train(job, lambda metrics: board.show.remote(asdict(metrics)))
     except MtdError as error:
         ray.get(board.fail.remote(error, over=not isinstance(error, StorageError)))
         raise
-
-
-class _Board:
-    """Actor between the workers and the driver: the last logged step, and the last error, final when the run is ``over``."""
-
-    def __init__(self) -> None:
-        self._metrics: StepMetrics | None = None
-        self._error: MtdError | None = None
-        self._over = False
-
-    def show(self, metrics: StepMetrics) -> None:
-        self._metrics = metrics
-        self._error = None
-
-    def fail(self, error: MtdError, over: bool) -> None:
-        self._error, self._over = error, self._over or over
-
-    def metrics(self) -> StepMetrics | None:
-        return self._metrics
-
-    def is_over(self) -> bool:
-        return self._over
-
-    def ending(self) -> tuple[MtdError | None, bool]:
-        return self._error, self._over
 
 
 @contextmanager
@@ -192,7 +168,7 @@ def _shown(board: Any, recipe: Recipe) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(_POLL_S):
             if (metrics := ray.get(board.metrics.remote())) is not None:
-                progress.show(metrics)
+                progress.show(StepMetrics(**metrics))
 
     thread = threading.Thread(target=watch, name="distil-progress", daemon=True)
     thread.start()
@@ -202,7 +178,7 @@ def _shown(board: Any, recipe: Recipe) -> Iterator[None]:
         ended.set()
         thread.join()
         if (metrics := ray.get(board.metrics.remote())) is not None:
-            progress.show(metrics)
+            progress.show(StepMetrics(**metrics))
 
 
 def _too_many_failures(recipe: Recipe, failure: Exception | None) -> TrainingError:

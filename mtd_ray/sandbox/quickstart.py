@@ -51,7 +51,7 @@ def main(overrides: list[str]) -> None:
         provider = stack.enter_context(ProviderServer(env=_PROVIDER_KEY))
         environment = _PROVIDER_KEY | objects.env | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         overrides = [f"storage.endpoint={objects.endpoint}", f"teachers.use.base_url={provider.base_url}", *overrides]
-        cluster = stack.enter_context(RayCluster(env=environment))
+        cluster = stack.enter_context(RayCluster(num_cpus=3, env=environment))
         _say(f"provider server at {provider.base_url}\nRay head at {cluster.dashboard_url}, token authentication on")
         _submit(cluster, overrides)
         os.environ.update(objects.env)

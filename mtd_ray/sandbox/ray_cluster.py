@@ -169,8 +169,10 @@ class RayCluster:
         ]  # fmt: skip
 
 
-# One thread per process: there are more processes than CPUs. No workers before they are asked for: each takes 65 MB.
+# One thread per process: there are more processes than CPUs. No workers before they are asked for: each takes 65 MB. Few memory
+# arenas: the allocator keeps what is freed per arena, and Ray's processes have many threads.
 _SMALL = {
+    "MALLOC_ARENA_MAX": "2",
     "OMP_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "RAY_enable_worker_prestart": "0",

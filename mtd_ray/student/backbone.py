@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import locate_model
 from mtd_ray.errors import RecipeError
+from mtd_ray.quiet import without_progress_bars
 
 
 def load_tokenizer(config: StudentConfig) -> Any:
@@ -90,7 +91,7 @@ def _random(config: StudentConfig, seed: int) -> Any:
 
 
 def _pretrained(config: StudentConfig) -> Any:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), without_progress_bars():
         # A pooler that the checkpoint lacks is drawn at random: never used, but saved, so it must not differ from run to run.
         torch.manual_seed(0)
         backbone = AutoModel.from_pretrained(

@@ -24,7 +24,7 @@ from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.sandbox.ray_cluster import RayCluster
 from tests.tiny_models import WORDS, tiny_qwen2
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("s3_env")]
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXTS, PAIRS = 400, 60

@@ -1,0 +1,93 @@
+"""The whole training loop under DeepSpeed in plain processes: the number of workers and the ZeRO stage do not decide the student."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from mtd_ray import layout
+from mtd_ray.corpus import Manifest
+from mtd_ray.distill.checkpoint import Checkpoints
+from mtd_ray.distill.loop import TrainingJob, train
+from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.pipeline import final_student
+from mtd_ray.objects import ObjectStore
+from tests.tiny_models import tiny_qwen2
+from tests.tiny_run import store_run, tiny_recipe
+
+pytestmark = pytest.mark.slow
+
+LAST_MID_STAGE = ("all", 6)
+
+
+def worker(rank: int, workers: int, folder: str, model: str, zero_stage: int, manifest: Manifest, interrupted: bool) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(workers), LOCAL_RANK=str(rank))
+    rendezvous = f"file://{folder}/rendezvous-{workers}-{interrupted}"
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
+    store = ObjectStore(folder)
+
+    def report(metrics: StepMetrics) -> None:
+        if interrupted and (metrics.stage, metrics.step) == LAST_MID_STAGE:
+            os._exit(0)
+
+    changes = {"train": {"workers": workers, "zero_stage": zero_stage, "checkpoint_every": 4, "log_every": 2}}
+    train(TrainingJob(store, tiny_recipe(store, model, **changes), manifest), report)
+    dist.destroy_process_group()
+
+
+def run(folder: Path, model: str, workers: int, *, zero_stage: int = 2, interrupted: bool = False) -> dict[str, torch.Tensor]:
+    """Train in ``folder``, from where it stands; the student's weights."""
+    store = ObjectStore(str(folder))
+    recipe = tiny_recipe(store, model)
+    manifest = store_run(store, recipe)
+    arguments = (workers, str(folder), model, zero_stage, manifest, interrupted)
+    if interrupted:
+        with pytest.raises(mp.ProcessException):
+            mp.spawn(worker, arguments, nprocs=workers)
+        return {}
+    mp.spawn(worker, arguments, nprocs=workers)
+    return final_student(store, recipe).state_dict()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return tiny_qwen2(tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory, model: str) -> dict[str, torch.Tensor]:
+    return run(tmp_path_factory.mktemp("alone"), model, 1)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_two_workers_train_the_student_that_one_worker_trains(
+    alone: dict[str, torch.Tensor], tmp_path: Path, model: str, zero_stage: int
+) -> None:
+    pair = run(tmp_path, model, 2, zero_stage=zero_stage)
+    for name, tensor in alone.items():
+        torch.testing.assert_close(pair[name], tensor, atol=2e-4, rtol=1e-3)
+
+
+def test_a_run_continues_on_another_number_of_workers(
+    alone: dict[str, torch.Tensor], tmp_path: Path, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, model, 2, interrupted=True)
+    store = ObjectStore(str(tmp_path))
+    recipe = tiny_recipe(store, model)
+    newest = Checkpoints(store, recipe.run_name).newest()
+    assert newest is not None
+    assert (newest.stage, newest.step, newest.workers) == (1, 4, 2)
+
+    weights = run(tmp_path, model, 1)
+    assert "with the checkpoint's weights and a new optimizer: the checkpoint is of 2 workers" in capfd.readouterr().err
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+    lines = [json.loads(line) for line in store.get(layout.run_metrics(recipe.run_name)).splitlines()]
+    steps = [(line["stage"], line["step"]) for line in lines]
+    assert steps == [("head", 2), ("head", 4), ("head", 6), ("all", 2), ("all", 4), ("all", 6), ("all", 8), ("all", 10)]
