@@ -1,4 +1,4 @@
-"""The whole training loop under DeepSpeed in plain processes: the number of workers and the ZeRO stage do not decide the student."""
+"""The whole training loop under DeepSpeed in plain processes: neither the number of workers nor ZeRO decides the student."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessException
 
 from mtd_ray import layout
 from mtd_ray.corpus import Manifest
@@ -35,7 +36,7 @@ def worker(rank: int, workers: int, folder: str, model: str, zero_stage: int, ma
 
     def report(metrics: StepMetrics) -> None:
         if interrupted and (metrics.stage, metrics.step) == LAST_MID_STAGE:
-            os._exit(0)
+            os._exit(1)
 
     changes = {"train": {"workers": workers, "zero_stage": zero_stage, "checkpoint_every": 4, "log_every": 2}}
     train(TrainingJob(store, tiny_recipe(store, model, **changes), manifest), report)
@@ -49,7 +50,7 @@ def run(folder: Path, model: str, workers: int, *, zero_stage: int = 2, interrup
     manifest = store_run(store, recipe)
     arguments = (workers, str(folder), model, zero_stage, manifest, interrupted)
     if interrupted:
-        with pytest.raises(mp.ProcessException):
+        with pytest.raises(ProcessException):
             mp.spawn(worker, arguments, nprocs=workers)
         return {}
     mp.spawn(worker, arguments, nprocs=workers)
