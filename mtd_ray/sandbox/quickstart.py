@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -69,19 +69,14 @@ def _submit(cluster: RayCluster, overrides: list[str]) -> None:
     command = ["job", "submit", "--address", cluster.dashboard_url, "--working-dir", ".", "--"]
     job = ["python", "jobs/distill.py", _RECIPE, *overrides]
     _say(f"$ ray {' '.join(command + job)}")
-    submitted = subprocess.Popen(  # noqa: S603 (our own command)
-        [ray, *command, *job],
-        cwd=_PROJECT,
-        env=os.environ | cluster.env | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    for line in submitted.stdout or ():
-        if not _RAYS_OWN_LINE.match(line):
-            sys.stdout.write(line)
-            sys.stdout.flush()
-    if submitted.wait() != 0:
+    environment = os.environ | cluster.env | {"PYTHONUNBUFFERED": "1"}
+    with _child([ray, *command, *job], env=environment, stdout=subprocess.PIPE, text=True) as submitted:
+        for line in submitted.stdout or ():
+            if not _RAYS_OWN_LINE.match(line):
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        submitted.wait()
+    if submitted.returncode != 0:
         raise MtdError("the job failed; what it committed stays in .quickstart, and `make quickstart` continues from there")
 
 
@@ -105,19 +100,28 @@ def _ask_served_student(cluster: RayCluster) -> None:
 def _serving(cluster: RayCluster, port: int) -> Iterator[str]:
     command = [sys.executable, "jobs/serve.py", str(_OUT / "student"), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with _SERVE_LOG.open("w") as log:
-        server = subprocess.Popen(  # noqa: S603 (our own command)
-            command, cwd=_PROJECT, env=os.environ | cluster.env, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
+    with _SERVE_LOG.open("w") as log, _child(command, env=os.environ | cluster.env, stdout=log) as server:
         _wait_until_healthy(url, server)
         yield url
+
+
+@contextmanager
+def _child(command: list[str], **how: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process in the project's folder, both its outputs in one; asked to end, then made to, when it outlives the block."""
+    process = subprocess.Popen(command, cwd=_PROJECT, stderr=subprocess.STDOUT, **how)  # noqa: S603 (our own command)
+    try:
+        yield process
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=60)
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_healthy(url: str, server: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.poll() is None:
         try:

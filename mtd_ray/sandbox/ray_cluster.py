@@ -169,9 +169,9 @@ class RayCluster:
         ]  # fmt: skip
 
 
-# One thread per process: there are more processes than CPUs. No workers before they are asked for: each takes 65 MB. The C library's
-# allocator keeps what was freed, per arena, and learns to keep larger and larger blocks: few arenas, and blocks over a megabyte
-# given back at once, make a training worker 300 MB smaller at the same speed.
+# One thread per process: there are more processes than CPUs. No workers before they are asked for: each takes 65 MB. The allocator
+# keeps what was freed, per arena, and learns to keep larger and larger blocks: few arenas, and blocks over a megabyte given back at
+# once, make a training worker 300 MB smaller at the same speed.
 _SMALL = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "1000000",

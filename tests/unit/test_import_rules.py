@@ -15,8 +15,6 @@ MAY_IMPORT = {
         "mtd_ray/job.py",
         "mtd_ray/harvest/quota.py",
         "mtd_ray/harvest/pipeline.py",
-        "mtd_ray/distill/loop.py",
-        "mtd_ray/distill/checkpoint.py",
         "mtd_ray/distill/pipeline.py",
         "mtd_ray/evaluate/runner.py",
         "mtd_ray/sandbox/ray_cluster.py",
