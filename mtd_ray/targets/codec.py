@@ -1,7 +1,7 @@
 """Vectors ↔ Parquet bytes.
 
 A vector is one ``fixed_size_binary`` value of little-endian fp16, uncompressed: read at memory speed, where a Parquet list is
-decoded number by number, and compression saves only 8 % of fp16 vectors at a sixth of the read speed.
+decoded number by number. Compression saves little on vectors and costs most of the read speed.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtd_ray import layout
-from mtd_ray.config import load_recipe
+from mtd_ray.config import load_recipe, teacher_fingerprint
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.provider_server import ProviderServer
@@ -120,24 +120,28 @@ def test_a_submitted_run_finishes_and_a_second_submission_returns_at_once(
     assert provider.ledger() == paid_before
 
 
-def test_a_run_killed_again_and_again_finishes_without_paying_twice(
+def test_a_run_killed_again_and_again_finishes_and_pays_twice_only_for_what_was_in_flight(
     ray_cluster: RayCluster, object_server: ObjectServer, provider: ProviderServer, data: Path
 ) -> None:
     recipe_file = write_recipe("killed", data, object_server, provider)
-    recipe = load_recipe(recipe_file, ["seed=3"])
+    recipe = load_recipe(recipe_file)
     store = ObjectStore.open(recipe.storage)
-    command = ["jobs/distill.py", str(recipe_file), "seed=3"]
-    for reached in ("targets", layout.run_checkpoints(recipe.run_name), layout.run_student(recipe.run_name)):
-        driver = run_here(ray_cluster, object_server, command)
+    paid_before = provider.ledger()["texts"]
+    paid_teacher = teacher_fingerprint(recipe.teachers["paid"])
+    for reached in (
+        layout.part_commits(paid_teacher), layout.run_checkpoints(recipe.run_name), layout.run_student(recipe.run_name),
+    ):  # fmt: skip
+        driver = run_here(ray_cluster, object_server, ["jobs/distill.py", str(recipe_file)])
         _wait_for_object(store, reached, driver)
         driver.send_signal(signal.SIGKILL)
-        driver.wait()
-    committed = len(list(store.list("targets")))
-    last = run_here(ray_cluster, object_server, command)
+        driver.communicate()
+    last = run_here(ray_cluster, object_server, ["jobs/distill.py", str(recipe_file)])
     output, _ = last.communicate(timeout=400)
     assert last.returncode == 0, output
     assert store.exists(layout.run_finished(recipe.run_name))
-    assert len(list(store.list("targets"))) == committed
+    in_flight = recipe.teachers["paid"].workers * recipe.harvest.part_rows
+    paid = provider.ledger()["texts"] - paid_before
+    assert TEXTS + 2 * PAIRS <= paid <= TEXTS + 2 * PAIRS + in_flight
 
 
 def _wait_for_object(store: ObjectStore, prefix: str, driver: subprocess.Popen[str]) -> None:
