@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
+from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
 
 
@@ -39,9 +39,7 @@ def _numbers(recipe: Recipe) -> Iterator[str]:
 def _stage_teachers(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
     for name in stage.teachers or ():
         if name not in recipe.teachers:
-            close = difflib.get_close_matches(name, recipe.teachers, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(recipe.teachers)}"
-            yield f"{where}.teachers: there is no teacher {name!r}; {hint}"
+            yield f"{where}.teachers: there is no teacher {name!r}; {nearest(name, recipe.teachers)}"
     if stage.teachers is not None and len(set(stage.teachers)) != len(stage.teachers):
         yield f"{where}.teachers: the same teacher stands twice in {list(stage.teachers)}"
     if stage.teachers == ():

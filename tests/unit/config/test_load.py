@@ -78,7 +78,15 @@ def test_overrides_reach_mappings_lists_and_number_keys(recipe_file: Path) -> No
         ("student.heads=[8, 8]", "student.heads", "stands twice"),
         ("teachers.small.trust_remote_code=true", "teachers.small", "pinned 'revision'"),
         ("storage=relative/folder", "storage.url", "absolute folder"),
-        ("stages.3.steps=1", "stages.3.steps=1", "elements 0 to 0"),
+        ("stages.3.steps=1", "'stages.3.steps'", "'3' is no element of a list of 1"),
+        ("stages.3=1", "'stages.3'", "'3' is no element of a list of 1"),
+        ("stages.first.steps=1", "'stages.first.steps'", "'first' is no element"),
+        ("student.heads.0.x=1", "student.heads.0", "nothing below it"),
+        ("student.layers.0.x=1", "student.layers.0", "nothing below it"),
+        ("student.heads.0.a.b=1", "student.heads.0", "nothing below it"),
+        ("student.model.x=1", "student.model", "nothing below it"),
+        ("seed=2024-13-45", "'seed'", "not valid YAML"),
+        ("seed={? [a] : 1}", "'seed'", "not valid YAML"),
         ("stages.0.steps", "stages.0.steps", "key.path=value"),
     ],
 )
@@ -109,6 +117,34 @@ def test_a_key_given_twice_is_an_error(recipe_file: Path) -> None:
     recipe_file.write_text(SOUND + "name: again\n")
     with pytest.raises(RecipeError, match="'name' stands twice"):
         load_recipe(recipe_file)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("? [a, b]\n: 1\n", "a key is text or a whole number, not a sequence"),
+        ("2024-01-01: 1\n", "not '2024-01-01', read as timestamp; put quotes around it"),
+        ("yes: 1\n", "not 'yes', read as bool"),
+        ("seed: 2024-13-45\n", "not valid YAML: month must be"),
+        ("train: {8: 1, '8': 2}\n", "the key '8' stands twice"),
+    ],
+)
+def test_a_key_or_value_that_no_recipe_can_hold_is_one_line(recipe_file: Path, line: str, message: str) -> None:
+    recipe_file.write_text(SOUND + line)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_anchors_and_merges_save_repeating_a_stage(recipe_file: Path) -> None:
+    text = SOUND.replace("  - name: heads", "  - &first\n    name: heads")
+    recipe_file.write_text(text + "  - &second {<<: *first, name: more, steps: 9}\n  - {<<: *second, name: last}\n")
+    first, second, last = load_recipe(recipe_file, ["stages.0.lr=0.5", "stages.0.heads.4.ranking=1"]).stages
+    assert [(stage.name, stage.steps, stage.lr) for stage in (first, second, last)] == [
+        ("heads", 5, 0.5), ("more", 9, 1e-4), ("last", 9, 1e-4),
+    ]  # fmt: skip
+    assert [stage.heads[4].ranking for stage in (first, second, last)] == [1, 0, 0]
 
 
 def test_a_missing_file_names_its_neighbour(recipe_file: Path) -> None:
