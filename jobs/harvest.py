@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mtd_ray import job
 from mtd_ray.corpus import build_corpus
-from mtd_ray.harvest import harvest
+from mtd_ray.harvest import harvest, require_teachers
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -14,6 +14,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
     given = parser.parse_intermixed_args(arguments)
     recipe, store = job.prepare(given.recipe, given.overrides)
+    require_teachers(recipe, given.teacher or ())
     job.connect()
     manifest = build_corpus(store, recipe)
     for receipt in harvest(store, recipe, manifest, teachers=given.teacher).values():

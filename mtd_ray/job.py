@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from mtd_ray.config import Recipe, check_secrets, load_recipe
 from mtd_ray.errors import MtdError
@@ -49,7 +50,7 @@ def connect() -> None:
     """Join the running Ray cluster.
 
     Raises:
-        MtdError: there is none.
+        MtdError: there is none, or it does not let this process in.
     """
     # Workers' output stays in Ray's logs and dashboard: what a person must know reaches the driver as receipts and errors.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -58,6 +59,14 @@ def connect() -> None:
     except ConnectionError:
         raise MtdError(
             "no Ray cluster is running here: start one with `ray start --head`, or send this job to one with `ray job submit`"
+        ) from None
+    except (AuthenticationError, RuntimeError) as error:
+        # Ray wraps what goes wrong while it opens its node in a RuntimeError that quotes it.
+        if isinstance(error, RuntimeError) and AuthenticationError.__name__ not in str(error):
+            raise
+        raise MtdError(
+            "the Ray cluster here asks for a token that this process does not have: export RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
+            "or RAY_AUTH_TOKEN_PATH with the cluster's token"
         ) from None
 
 

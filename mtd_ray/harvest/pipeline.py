@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from random import SystemRandom
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from ray.data import ActorPoolStrategy
 
 from mtd_ray.config import OpenAITeacher, Recipe, Teacher
 from mtd_ray.corpus import Manifest, Shard
-from mtd_ray.harvest.plan import Plan, plan_harvest
+from mtd_ray.harvest.failures import FailureLimit, require_few_failures
+from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
 from mtd_ray.harvest.progress import Progress
 from mtd_ray.harvest.quota import SharedLimiter, account_of
-from mtd_ray.harvest.receipt import HarvestReceipt, read_commits, require_few_failures
+from mtd_ray.harvest.receipt import HarvestReceipt, read_commits
 from mtd_ray.harvest.worker import PartWorker, Receipt
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part
@@ -75,12 +77,13 @@ def harvest(
     Raises:
         AccountError, TeacherUnavailable, BadAnswer, RecipeError, StorageError, …: the first error of any worker ends the harvest of
             all teachers; parts committed by then stay.
-        TeacherError: everything is committed, but more than ``harvest.max_failed_share`` of a teacher's rows have no vector.
+        TeacherError: more than ``harvest.max_failed_share`` of a teacher's rows have no vector; raised as soon as that is so.
     """
     plans = plan_harvest(store, recipe, manifest, tuple(recipe.teachers) if teachers is None else teachers)
     spent = {plan.name: _Spent() for plan in plans}
-    if any(plan.pending for plan in plans):
-        _harvest_all(store, [plan for plan in plans if plan.pending], spent)
+    if pending := [plan for plan in plans if plan.pending]:
+        limits = {plan.name: FailureLimit(store, plan, recipe.harvest.max_failed_share) for plan in pending}
+        _harvest_all(store, pending, spent, limits)
     receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}
     for receipt in receipts.values():
         _log.info("harvested %s", receipt)
@@ -99,7 +102,7 @@ def _start_limiters(plans: list[Plan]) -> dict[str, SharedLimiter]:
     return limiters
 
 
-def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent]) -> None:
+def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
     """Harvest all teachers at once, each in a thread.
 
     The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
@@ -126,6 +129,9 @@ def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent]
                     else:
                         _count(news, spent[name])
                         progress.add(name, news)
+                        if news.outcome == "committed" and limits[name].passed_by(news.failed_rows):
+                            stop.set()  # before the error is put together, which takes reading
+                            raise limits[name].error()
                 progress.tick()
         finally:
             stop.set()
@@ -167,8 +173,9 @@ def _harvest_teacher(store: ObjectStore, plan: Plan, limiter: SharedLimiter | No
 
 def _receipts(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None) -> Generator[Receipt, None, None]:
     """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors."""
-    for first in range(0, len(plan.pending), _PARTS_PER_WAVE):
-        rows = [{"part": json.dumps(asdict(part))} for part in plan.pending[first : first + _PARTS_PER_WAVE]]
+    pending = in_random_order(plan.pending, SystemRandom())
+    for first in range(0, len(pending), _PARTS_PER_WAVE):
+        rows = [{"part": json.dumps(asdict(part))} for part in pending[first : first + _PARTS_PER_WAVE]]
         # One block per part, made here: no task of Ray Data's own needs a CPU, so pools that hold all of them cannot starve it.
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         dataset.context.enable_progress_bars = False
@@ -200,8 +207,9 @@ class _Actor:
 
 
 def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:
-    commits = read_commits(store, plan.fingerprint, plan.parts)
-    require_few_failures(store, plan.name, commits, max_failed_share)
+    found = read_commits(store, plan.fingerprint, plan.parts)
+    require_few_failures(store, plan.name, found, plan.rows, max_failed_share)
+    commits = list(found.values())
     return HarvestReceipt(
         teacher=plan.name,
         fingerprint=plan.fingerprint,

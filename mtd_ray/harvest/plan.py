@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 from mtd_ray.config import Recipe, Teacher, teacher_fingerprint
-from mtd_ray.corpus import Manifest
+from mtd_ray.corpus import Manifest, Shard
+from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, parts_of, pending_parts, write_teacher_description
 
@@ -25,9 +28,40 @@ class Plan:
     def pending_rows(self) -> int:
         return sum(part.rows for part in self.pending)
 
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+
+def require_teachers(recipe: Recipe, names: Sequence[str]) -> None:
+    """Raise RecipeError unless the recipe has a teacher of each name."""
+    for name in names:
+        if name not in recipe.teachers:
+            close = difflib.get_close_matches(name, recipe.teachers, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(recipe.teachers)}"
+            raise RecipeError(f"teachers: the recipe has no teacher {name!r}; {hint}")
+
+
+def in_random_order(parts: Sequence[Part], random: Random) -> list[Part]:
+    """The parts with their shards, and the parts within each shard, in random order.
+
+    Two drivers at work on the same parts then rarely ask for one at the same time, and a worker skips what it finds committed.
+    Shards stay together because a worker keeps the shard it has read.
+    """
+    by_shard: dict[Shard, list[Part]] = {}
+    for part in parts:
+        by_shard.setdefault(part.shard, []).append(part)
+    shards = random.sample(list(by_shard.values()), len(by_shard))
+    return [part for shard in shards for part in random.sample(shard, len(shard))]
+
 
 def plan_harvest(store: ObjectStore, recipe: Recipe, manifest: Manifest, names: Sequence[str]) -> list[Plan]:
-    """Plans of the named teachers. Of two names for one teacher (the same fingerprint) only the first has anything pending."""
+    """Plans of the named teachers. Of two names for one teacher (the same fingerprint) only the first has anything pending.
+
+    Raises:
+        RecipeError: the recipe has no teacher of such a name.
+    """
+    require_teachers(recipe, names)
     plans: list[Plan] = []
     for name in names:
         teacher = recipe.teachers[name]

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 from mtd_ray import layout
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import Part, PartCommit, decode_vectors
-from mtd_ray.teachers import TeacherError
+from mtd_ray.targets import Part, PartCommit
 
 _READERS = 16
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -47,39 +44,13 @@ class HarvestReceipt:
         return f"{self.teacher}: {self.rows:,} rows{failed}{kept}; {spent} in {self.seconds:.0f} s"
 
 
-def read_commits(store: ObjectStore, fingerprint: str, parts: Sequence[Part]) -> list[PartCommit]:
-    """The commits of the parts, in their order.
+def read_commits(store: ObjectStore, fingerprint: str, parts: Sequence[Part]) -> dict[str, PartCommit]:
+    """Key → commit of the parts, in their order.
 
     Raises:
         StorageError: one is missing.
     """
 
-    def read(part: Part) -> PartCommit:
-        return PartCommit.from_json(store.get(layout.part_commit(fingerprint, part.shard.sha256, part.index)))
-
+    keys = [layout.part_commit(fingerprint, part.shard.sha256, part.index) for part in parts]
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(read, parts))
-
-
-def require_few_failures(store: ObjectStore, name: str, commits: Sequence[PartCommit], max_share: float) -> None:
-    """Raise TeacherError when too large a share of the rows is without a vector; the message shows examples."""
-    rows = sum(commit.rows for commit in commits)
-    failed = sum(commit.failed_rows for commit in commits)
-    if failed <= max_share * rows:
-        return
-    examples = "\n".join(f"  {example}" for example in _examples(store, commits))
-    raise TeacherError(
-        f"teacher {name}: {failed} of {rows} texts ({failed / rows:.1%}) have no vector, more than harvest.max_failed_share "
-        f"({max_share:.1%}); for example\n{examples}\n"
-        f"remove such texts from the corpus, or raise harvest.max_failed_share to train without them"
-    )
-
-
-def _examples(store: ObjectStore, commits: Sequence[PartCommit]) -> list[str]:
-    found: list[str] = []
-    for commit in commits:
-        if commit.failed_rows and len(found) < _EXAMPLES:
-            part = decode_vectors(store.get(commit.file))
-            bad = ((row, reason) for row, reason in enumerate(part.reasons) if reason is not None)
-            found += [f"row {part.ids[row]}: {reason}" for row, reason in islice(bad, _EXAMPLES - len(found))]
-    return found
+        return {key: PartCommit.from_json(data) for key, data in zip(keys, pool.map(store.get, keys), strict=True)}

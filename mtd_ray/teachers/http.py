@@ -75,8 +75,11 @@ class Endpoint:
         parameters: names of request parameters the recipe decides; a refusal that is about one of them is no text's fault.
         read_error: the provider's error body → :class:`ErrorBody`.
 
+    A URL's ``user:password@`` is sent as basic authorization and shown nowhere.
+
     Raises:
-        RecipeError: the key's reference leads nowhere, or what it leads to cannot be a key, or the URL is none.
+        RecipeError: the key's reference leads nowhere, or what it leads to cannot be a key.
+        TeacherError: the URL is none.
     """
 
     def __init__(
@@ -92,14 +95,13 @@ class Endpoint:
         parameters: frozenset[str] = frozenset(),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._teacher, self._url, self._key = teacher, url, key
+        self._teacher, self._key = teacher, key
+        self._url, user = _without_user(_parsed_url(url, teacher))
         self._limiter, self._policy = limiter, policy
         self._read_error, self._parameters = read_error, parameters
-        if not url.startswith(("http://", "https://")):
-            raise RecipeError(f"teachers.{teacher}.base_url: {url!r} does not begin with http:// or https://")
         headers = {"authorization": f"Bearer {_header_safe_key(key)}", "content-type": "application/json"}
         self._http = httpx.Client(
-            headers=headers, timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)), transport=transport
+            headers=headers, auth=user, timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)), transport=transport
         )
 
     def __repr__(self) -> str:
@@ -214,6 +216,23 @@ class Endpoint:
         """One short line of a provider's text, without the key should the provider repeat it."""
         key = self._http.headers["authorization"].removeprefix("Bearer ")
         return " ".join(text.replace(key, self._key).split())[:_LONGEST_REASON]
+
+
+def _parsed_url(url: str, teacher: str) -> httpx.URL:
+    """The URL, or TeacherError. The message does not quote it: what is malformed may well be its password."""
+    try:
+        parsed = httpx.URL(url)
+        parsed.host.encode("idna")  # what the connection would fail at, outside of the HTTP library's errors
+    except (httpx.InvalidURL, UnicodeError):
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host or (parsed.port or 80) >= 2**16:
+        raise TeacherError(f"teachers.{teacher}.base_url is no URL; it should look like https://api.example.com/v1")
+    return parsed
+
+
+def _without_user(url: httpx.URL) -> tuple[str, tuple[str, str] | None]:
+    """The URL without user and password, and these two."""
+    return str(url.copy_with(userinfo=b"")), (url.username, url.password) if url.userinfo else None
 
 
 def _header_safe_key(reference: str) -> str:

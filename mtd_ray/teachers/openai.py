@@ -39,8 +39,8 @@ class _Work:
 class OpenAITeacherClient:
     """Asks ``POST {base_url}/embeddings``.
 
-    Vectors travel as base64 (13 times faster to read than JSON numbers); a server that ignores the wish and sends numbers is
-    understood too. A request the provider refuses is halved until the bad text is alone; that text becomes a failed row.
+    Vectors travel as base64, which is smaller and quicker to read than JSON numbers; a server that ignores the wish and sends
+    numbers is understood too. A request the provider refuses is halved until the bad text is alone; that text becomes a failed row.
 
     Args:
         name: the teacher's name in the recipe.
@@ -88,8 +88,7 @@ class OpenAITeacherClient:
         """See :class:`mtd_ray.teachers.base.TeacherClient`. Texts with a prompt of their kind get it put in front."""
         prompted = [self._config.prompts.get(kind, "") + text for text, kind in zip(texts, kinds, strict=True)]
         work = _Work(prompted, np.zeros((len(prompted), self._config.dimensions), np.float32))
-        caps = {name: getattr(self._config, name) for name in ("max_inputs", "max_request_tokens", "max_tokens")}
-        for rows in fill_batches(prompted, self._estimate, **caps):
+        for rows in fill_batches(prompted, self._estimate, **request_caps(self._config)):
             self._embed_rows(rows, work)
         return Answer(work.vectors, work.failures, work.tokens, work.tally.requests, work.tally.rejected)
 
@@ -125,15 +124,17 @@ class OpenAITeacherClient:
         tokens = sum(map(self._estimate.of, texts))
         body = self._body(texts)
         for tries_left in reversed(range(_TRIES_OF_A_BAD_ANSWER)):
-            reply = self._endpoint.post(body, tokens=tokens, inputs=len(texts), tally=work.tally)
+            reply = _parsed(self._endpoint.post(body, tokens=tokens, inputs=len(texts), tally=work.tally))
+            counted = read_usage(reply)
+            work.tokens += counted or tokens  # an answer is paid for, usable or not
             try:
-                vectors, counted = read_answer(reply, len(texts), self._name)
-                require_shape(vectors, len(texts), self._config.dimensions, self._name)
+                vectors = read_vectors(reply, len(texts), self._name)
             except BadAnswer:
                 if tries_left == 0:
                     raise
                 continue
-            work.tokens += counted or tokens
+            # Not asked again: a model's size stays what it is, and every answer costs.
+            require_shape(vectors, len(texts), self._config.dimensions, self._name)
             self._estimate.correct(texts, counted)
             if tries_left == 0 or np.isfinite(vectors).all():
                 break
@@ -162,18 +163,45 @@ def read_error(body: bytes) -> ErrorBody:
         return ErrorBody(body[:1000].decode(errors="replace"))
 
 
-def read_answer(body: bytes, rows: int, teacher: str) -> tuple[Vectors, int]:
-    """Vectors ``(rows, dim)`` put in the order of ``index``, and the tokens the provider counted (0 when it does not say).
+def request_caps(config: OpenAITeacher) -> dict[str, int]:
+    """The caps of :func:`fill_batches`: the provider's, or the quota of one minute where that is less.
+
+    A request that is larger than the quota would be turned away however long it waits.
+    """
+    tokens, inputs = config.quota.tokens_per_minute, config.quota.inputs_per_minute
+    return {
+        "max_inputs": config.max_inputs if inputs is None else max(1, min(config.max_inputs, int(inputs))),
+        "max_request_tokens": config.max_request_tokens if tokens is None else max(1, min(config.max_request_tokens, int(tokens))),
+        "max_tokens": config.max_tokens,
+    }
+
+
+def _parsed(body: bytes) -> Any:
+    """The answer's JSON; None when it is none, which has neither usage nor vectors."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def read_usage(reply: Any) -> int:
+    """The tokens the provider counted, 0 when it does not say."""
+    try:
+        return max(0, int(reply["usage"]["prompt_tokens"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0
+
+
+def read_vectors(reply: Any, rows: int, teacher: str) -> Vectors:
+    """Vectors ``(rows, dim)`` of a parsed answer, put in the order of ``index``.
 
     Raises:
         BadAnswer: it is no embeddings answer, an index is missing or stands twice, or vectors differ in size.
     """
     try:
-        reply = orjson.loads(body)
         by_index = {int(entry["index"]): _vector(entry["embedding"]) for entry in reply["data"]}
         count = len(reply["data"])
-        tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         raise BadAnswer(f"teacher {teacher}: the answer is not an embeddings answer ({type(error).__name__}: {error})") from None
     if count != rows or sorted(by_index) != list(range(rows)):
         raise BadAnswer(
@@ -182,7 +210,7 @@ def read_answer(body: bytes, rows: int, teacher: str) -> tuple[Vectors, int]:
     sizes = {len(vector) for vector in by_index.values()}
     if len(sizes) != 1:
         raise BadAnswer(f"teacher {teacher}: the vectors of one answer have different sizes: {sorted(sizes)}")
-    return np.stack([by_index[row] for row in range(rows)]), tokens
+    return np.stack([by_index[row] for row in range(rows)])
 
 
 def _vector(wire: str | list[float]) -> Vectors:

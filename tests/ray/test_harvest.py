@@ -210,7 +210,7 @@ def _wait_for_quiet(server: ProviderServer) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("kind", ["reorder", "nan", "wrong_size", "cut"])
+@pytest.mark.parametrize("kind", ["reorder", "nan", "wrong_count", "cut"])
 def test_bad_answers_now_and_then_leave_no_trace(
     ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest, kind: Any
 ) -> None:
@@ -254,15 +254,22 @@ def test_a_wrong_key_ends_every_teacher_with_one_message_and_commits_nothing(
 def test_too_many_failed_rows_end_the_harvest_but_stay_committed(
     ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest
 ) -> None:
-    server.set_faults(Fault(kind="status", status=400, code="content_policy", containing="topic 3 "))
+    refuse = Fault(kind="status", status=400, code="content_policy", containing="topic 3 ")
+    server.set_faults(refuse, Fault(kind="stall", seconds=0.2))
     recipe = recipe_of(s3_store, server)
     with pytest.raises(TeacherError, match="have no vector"):
         harvest(s3_store, recipe, manifest)
+    _wait_for_quiet(server)
+    committed = len(committed_parts(s3_store, teacher_fingerprint(recipe.teachers["paid"])))
+    assert 0 < committed < PARTS, "the rest of the corpus is not asked"
+    asked = server.ledger()
     with pytest.raises(TeacherError, match="sandbox fault 400"):
         harvest(s3_store, recipe, manifest)
+    assert server.ledger() == asked
+    server.set_faults(refuse)
     tolerant = tiny_recipe(s3_store, {"paid": paid(server)}, part_rows=PART_ROWS, max_failed_share=0.2)
     receipt = harvest(s3_store, tolerant, manifest)["paid"]
     bad = [" topic 3 " in text for text in tiny_texts(ROWS)]
-    assert (receipt.failed_rows, receipt.requests) == (sum(bad), 0)
+    assert (receipt.failed_rows, receipt.parts_already_there) == (sum(bad), committed)
     _, valid = targets(s3_store, tolerant, manifest)
     assert valid.tolist() == [not is_bad for is_bad in bad]

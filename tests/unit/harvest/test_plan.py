@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-import numpy as np
+from itertools import groupby
+from random import Random
 
-from mtd_ray.harvest.plan import plan_harvest
+import numpy as np
+import pytest
+
+from mtd_ray.errors import RecipeError
+from mtd_ray.harvest.plan import in_random_order, plan_harvest, require_teachers
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import write_part
+from mtd_ray.targets import parts_of, write_part
 from tests.tiny_corpus import tiny_recipe, tiny_texts, write_corpus
 
 TEACHER = {"provider": "openai", "model": "m", "dimensions": 2}
@@ -28,3 +33,20 @@ def test_two_names_of_one_teacher_are_paid_once(local_store: ObjectStore) -> Non
     assert len(first.pending) == 3
     assert second.pending == []
     assert len(second.parts) == 3
+
+
+@pytest.mark.parametrize(("name", "tells"), [("bgee", "did you mean 'bge'"), ("xyz", "known: bge, paid")])
+def test_a_teacher_the_recipe_does_not_have_is_a_recipe_error(local_store: ObjectStore, name: str, tells: str) -> None:
+    recipe = tiny_recipe(local_store, {"bge": TEACHER, "paid": TEACHER})
+    require_teachers(recipe, ["paid", "bge"])
+    with pytest.raises(RecipeError, match=tells):
+        require_teachers(recipe, ["paid", name])
+
+
+def test_two_drivers_ask_in_different_orders_and_keep_shards_together(local_store: ObjectStore) -> None:
+    parts = parts_of(write_corpus(local_store, tiny_texts(120), shard_rows=30), 5)
+    first, second = (in_random_order(parts, Random(seed)) for seed in (1, 2))
+    assert first != second
+    for order in (first, second):
+        assert sorted(order, key=parts.index) == parts
+        assert len(list(groupby(part.shard.index for part in order))) == 4

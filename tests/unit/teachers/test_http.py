@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -37,14 +38,18 @@ def error(status: int, message: str = "no", code: str = "some_code", headers: di
 class Harness:
     """An endpoint whose server answers from a script."""
 
-    def __init__(self, *script: httpx.Response | Exception, **policy: float) -> None:
+    def __init__(
+        self, *script: httpx.Response | Exception, url: str = "http://provider.test/v1/embeddings", **policy: float
+    ) -> None:
         self.limiter, self.tally = RecordingLimiter(), Tally()
         self.naps: list[float] = []
+        self.urls: list[str] = []
+        self.authorizations: list[str] = []
         self._script: Iterator[httpx.Response | Exception] = iter(script)
         self.policy = RetryPolicy(sleep=self.naps.append, chance=lambda: 0.5, **policy)  # type: ignore[arg-type]
         self.endpoint = Endpoint(
             "paid",
-            "http://provider.test/v1/embeddings",
+            url,
             key="env:H_KEY",
             timeout_s=5.0,
             limiter=self.limiter,
@@ -55,7 +60,8 @@ class Harness:
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        assert request.headers["authorization"] == f"Bearer {KEY}"
+        self.urls.append(str(request.url))
+        self.authorizations.append(request.headers["authorization"])
         what = next(self._script)
         if isinstance(what, Exception):
             raise what
@@ -68,6 +74,7 @@ class Harness:
 def test_an_answer_is_returned_and_reported() -> None:
     harness = Harness(httpx.Response(200, content=b"yes"))
     assert harness.post() == b"yes"
+    assert harness.authorizations == [f"Bearer {KEY}"]
     assert harness.limiter.acquired == [(1, 10, 2)]
     assert harness.limiter.reports == [(False, None)]
     assert harness.naps == []
@@ -180,6 +187,31 @@ def test_the_key_shows_nowhere() -> None:
     harness = Harness(error(500, f"your key {KEY} broke us"), *[httpx.ConnectError(f"key {KEY}")] * 9)
     assert KEY not in shown(harness.post)
     assert KEY not in repr(harness.endpoint)
+
+
+def test_a_user_in_the_url_is_sent_and_never_shown() -> None:
+    harness = Harness(*[httpx.ConnectError("no")] * 9, url="https://ann:pass%20word@provider.test:8443/v1/embeddings")
+    with pytest.raises(TeacherUnavailable) as caught:
+        harness.post()
+    assert set(harness.authorizations) == {"Basic " + base64.b64encode(b"ann:pass word").decode()}
+    for shown in (str(caught.value), repr(harness.endpoint), *harness.urls):
+        assert "https://provider.test:8443/v1/embeddings" in shown
+        assert "ann" not in shown
+        assert "pass" not in shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("provider.test/v1", "ftp://provider.test/v1", "http:///v1", "http://[::1/v1", "http://ann:se/cret@provider.test/v1"),
+        *("http://provider.test:99999/v1", "http://provider..test/v1", "http://provider.test/\x00"),
+    ],
+)
+def test_a_bad_url_is_told_with_its_key_and_not_shown(url: str) -> None:
+    with pytest.raises(TeacherError, match=r"teachers\.paid\.base_url is no URL") as caught:
+        Harness(url=url)
+    assert "se/cret" not in str(caught.value)
+    assert "provider" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["sk-line\nbreak", "sk-“quoted”", "sk two"])

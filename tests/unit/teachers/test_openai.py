@@ -17,7 +17,7 @@ from mtd_ray.sandbox.provider_models import HashModel
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.teachers import AccountError, BadAnswer, TeacherError, TeacherUnavailable, Unlimited, open_teacher
 from mtd_ray.teachers.http import RetryPolicy
-from mtd_ray.teachers.openai import OpenAITeacherClient
+from mtd_ray.teachers.openai import OpenAITeacherClient, request_caps
 
 SIZE = 32
 TEXTS = [f"text number {number} about subject {number % 5}" for number in range(20)]
@@ -105,7 +105,7 @@ def test_reordered_answers_are_put_in_order(server: ProviderServer) -> None:
     assert answer.requests == 1
 
 
-@pytest.mark.parametrize("kind", ["wrong_size", "wrong_count", "duplicate_index", "nan", "cut"])
+@pytest.mark.parametrize("kind", ["wrong_count", "duplicate_index", "nan", "cut"])
 def test_one_bad_answer_is_asked_again(server: ProviderServer, kind: Any) -> None:
     server.set_faults(Fault(kind=kind, at=(1,)))
     answer = client(server).embed(*passages(TEXTS))
@@ -114,9 +114,44 @@ def test_one_bad_answer_is_asked_again(server: ProviderServer, kind: Any) -> Non
     assert answer.failures == {}
 
 
+def test_a_vector_size_that_is_not_the_recipes_is_bought_once(server: ProviderServer) -> None:
+    server.set_faults(Fault(kind="wrong_size"))
+    paid_before = server.ledger()["requests"]
+    with pytest.raises(BadAnswer, match=rf"33 numbers.*teachers\.paid\.dimensions: {SIZE}"):
+        client(server).embed(*passages(TEXTS))
+    assert server.ledger()["requests"] == paid_before + 1
+
+
+@pytest.mark.parametrize("kind", ["wrong_count", "nan"])
+def test_the_tokens_of_an_unusable_answer_are_counted(server: ProviderServer, kind: Any) -> None:
+    paid_before = server.ledger()["tokens"]
+    server.set_faults(Fault(kind=kind, at=(1,)))
+    assert client(server).embed(*passages(TEXTS)).tokens == server.ledger()["tokens"] - paid_before
+
+
 @pytest.mark.parametrize(
-    ("kind", "tells"), [("wrong_size", "33 numbers"), ("wrong_count", "19 vectors"), ("duplicate_index", "indices")]
+    ("quota", "caps"),
+    [
+        ({}, (2048, 300_000)),
+        ({"tokens_per_minute": 1_000.0, "inputs_per_minute": 9.5}, (9, 1_000)),
+        ({"tokens_per_minute": 1e9, "inputs_per_minute": 1e9}, (2048, 300_000)),
+        ({"tokens_per_minute": 0.5, "inputs_per_minute": 0.5}, (1, 1)),
+    ],
 )
+def test_a_request_stays_within_a_minute_of_the_quota(
+    server: ProviderServer, quota: dict[str, float], caps: tuple[int, int]
+) -> None:
+    found = request_caps(teacher(server, quota=quota))
+    assert (found["max_inputs"], found["max_request_tokens"]) == caps
+
+
+def test_requests_are_cut_to_the_quota(server: ProviderServer) -> None:
+    answer = client(server, quota={"inputs_per_minute": 5.0}).embed(*passages(TEXTS))
+    assert answer.requests == 4
+    np.testing.assert_allclose(answer.vectors, expected(TEXTS), atol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "tells"), [("wrong_count", "19 vectors"), ("duplicate_index", "indices")])
 def test_answers_that_stay_bad_are_never_taken(server: ProviderServer, kind: Any, tells: str) -> None:
     server.set_faults(Fault(kind=kind))
     with pytest.raises(BadAnswer, match=tells):
