@@ -15,7 +15,7 @@ from pathlib import Path
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, build_corpus
-from mtd_ray.distill import check_alignment, distill, final_student
+from mtd_ray.distill import check_alignment, check_batches, distill, final_student, initial_student
 from mtd_ray.evaluate import Results, assert_student_improved, evaluate, write_report
 from mtd_ray.export import export_student
 from mtd_ray.harvest import harvest
@@ -48,6 +48,7 @@ def run_recipe(store: ObjectStore, recipe: Recipe) -> Outcome:
     store.put(layout.run_recipe(recipe.run_name), recipe.model_dump_json(indent=1).encode())
     with step("corpus"):
         manifest = build_corpus(store, recipe)
+        check_batches(recipe, manifest)  # what harvesting would pay for must be usable
     with step("harvest"):
         harvest(store, recipe, manifest)
     with step("distil"):
@@ -69,7 +70,7 @@ def export(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
     run = recipe.run_name
     card = ModelCard.of(recipe, manifest)
     _publish(store, final_student(store, recipe), layout.run_student(run), card)
-    _publish(store, Student.build(recipe.student, recipe.seed), layout.run_untrained(run), None)
+    _publish(store, initial_student(recipe), layout.run_untrained(run), None)
 
 
 def _publish(store: ObjectStore, student: Student, prefix: str, card: ModelCard | None) -> None:

@@ -8,15 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mtd_ray.distill.alignment import check_alignment
-    from mtd_ray.distill.pipeline import DistillReceipt, distill, final_student, initial_student
+    from mtd_ray.distill.pipeline import (
+        DistillReceipt,
+        check_alignment,
+        check_batches,
+        distill,
+        final_student,
+        initial_student,
+    )
 
-__all__ = ["DistillReceipt", "check_alignment", "distill", "final_student", "initial_student"]
+__all__ = ["DistillReceipt", "check_alignment", "check_batches", "distill", "final_student", "initial_student"]
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mtd_ray.distill import alignment, pipeline
+    from mtd_ray.distill import pipeline
 
-    return getattr(alignment if name == "check_alignment" else pipeline, name)
+    return getattr(pipeline, name)

@@ -26,20 +26,22 @@ class _Row:
     target: np.ndarray
 
 
-def check_alignment(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
-    """Re-embed a few rows with every local teacher that a stage uses, and compare with what is stored.
+def local_teachers(recipe: Recipe) -> dict[str, LocalTeacher]:
+    """The teachers that a stage uses and that can be asked without an account, by name."""
+    used = {name for stage in recipe.stages for name in recipe.stage_teachers(stage)}
+    return {name: teacher for name, teacher in recipe.teachers.items() if name in used and isinstance(teacher, LocalTeacher)}
+
+
+def check_teacher(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str) -> None:
+    """Re-embed a few rows with a teacher, in this process and on its device, and compare with what is stored.
 
     Raises:
         TargetError: a stored vector is not the teacher's for its text; teacher, shard and row are named.
+        TeacherError: the teacher cannot be opened or asked.
     """
-    used = {name for stage in recipe.stages for name in recipe.stage_teachers(stage)}
-    for name, teacher in recipe.teachers.items():
-        if name in used and isinstance(teacher, LocalTeacher):
-            targets = TargetStore(store, teacher_fingerprint(teacher), recipe.harvest.part_rows, teacher.dimensions)
-            _check_teacher(name, teacher, _some_rows(store, manifest, targets))
-
-
-def _check_teacher(name: str, teacher: LocalTeacher, rows: list[_Row]) -> None:
+    teacher = recipe.teachers[name]
+    targets = TargetStore(store, teacher_fingerprint(teacher), recipe.harvest.part_rows, teacher.dimensions)
+    rows = _some_rows(store, manifest, targets)
     if not rows:
         raise TargetError(f"teacher {name}: none of the rows looked at has a target; harvest it again")
     client = open_teacher(name, teacher)

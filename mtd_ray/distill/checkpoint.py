@@ -20,7 +20,8 @@ from typing import Any
 import torch.distributed as dist
 
 from mtd_ray import layout
-from mtd_ray.config import Recipe, TrainConfig
+from mtd_ray.config import Recipe, TrainConfig, fingerprint
+from mtd_ray.corpus import Manifest
 from mtd_ray.distill.engine import DeepSpeedEngine
 from mtd_ray.errors import StorageError, TrainingError
 from mtd_ray.objects import ObjectStore
@@ -57,6 +58,7 @@ class Checkpoint:
         files: path below that folder → sha256; DeepSpeed's of worker r are below ``rank-r/``.
         workers, zero_stage, dtype: of the DeepSpeed files.
         seconds: training time that led to it.
+        corpus: of the texts it was trained on (:func:`corpus_digest`).
     """
 
     stage: int
@@ -67,6 +69,7 @@ class Checkpoint:
     zero_stage: int
     dtype: str
     seconds: float
+    corpus: str
 
     @property
     def position(self) -> Position:
@@ -84,10 +87,16 @@ class Checkpoints:
     def __init__(self, store: ObjectStore, run: str) -> None:
         self._store, self._run = store, run
 
-    def newest(self) -> Checkpoint | None:
-        """The last committed checkpoint, or None."""
+    def newest(self, *, corpus: str | None = None) -> Checkpoint | None:
+        """The last committed checkpoint, or None. TrainingError when it was trained on texts of another digest than ``corpus``."""
         commits = self._commits()
-        return self._read(commits[-1]) if commits else None
+        checkpoint = self._read(commits[-1]) if commits else None
+        if checkpoint is not None and corpus not in (None, checkpoint.corpus):
+            raise TrainingError(
+                f"run {self._run} was trained on other texts than the corpus holds now: delete its checkpoints "
+                f"({self._store.url}/{layout.run_checkpoints(self._run)}) and run again; training starts from the beginning"
+            )
+        return checkpoint
 
     def load_student(self, checkpoint: Checkpoint, student: Student) -> None:
         """Fill a student with a checkpoint's weights. TrainingError when they are gone or damaged."""
@@ -109,10 +118,20 @@ class Checkpoints:
                     file.rename(merged / file.name)
             engine.load(merged)
 
-    def save(self, position: Position, engine: DeepSpeedEngine, train: TrainConfig, seconds: float, *, resumable: bool) -> None:
+    def save(
+        self,
+        position: Position,
+        engine: DeepSpeedEngine,
+        train: TrainConfig,
+        seconds: float,
+        *,
+        corpus: str,
+        resumable: bool,
+    ) -> None:
         """Write and commit a checkpoint; every worker calls it. The last two are kept.
 
         Args:
+            corpus: of the texts that are trained on (:func:`corpus_digest`).
             resumable: include DeepSpeed's files. At the end of a stage nothing needs them: the next one starts a new optimizer.
         """
         attempt = _agreed(uuid.uuid4().hex[:8])
@@ -122,7 +141,15 @@ class Checkpoints:
             files = {name: digest for own in hashes for name, digest in own.items()}
             self._commit(
                 Checkpoint(
-                    position.stage, position.step, attempt, files, len(hashes), train.zero_stage, train.dtype, round(seconds, 3)
+                    position.stage,
+                    position.step,
+                    attempt,
+                    files,
+                    workers=len(hashes),
+                    zero_stage=train.zero_stage,
+                    dtype=train.dtype,
+                    seconds=round(seconds, 3),
+                    corpus=corpus,
                 )
             )
         dist.barrier()
@@ -171,6 +198,11 @@ class Checkpoints:
                 raise TrainingError(f"checkpoint file cannot be read ({error}): {_GO_BACK}") from error
             if _sha256(path) != checkpoint.files[name]:
                 raise TrainingError(f"checkpoint file {self._store.url}/{prefix}/{name} is damaged (sha256 differs): {_GO_BACK}")
+
+
+def corpus_digest(manifest: Manifest) -> str:
+    """Digest of the texts that are trained on, in order; a corpus that is built again under the same key may hold others."""
+    return fingerprint([shard.sha256 for shard in manifest.shards])
 
 
 _GO_BACK = "delete this checkpoint's commit.json and run again; training continues from the one before"

@@ -35,7 +35,10 @@ class DeepSpeedEngine:
         self._clip_norm = stage.clip_norm
         # Without ZeRO in float32, DeepSpeed clips but does not tell the norm.
         self._clips_itself = train.zero_stage == 0 and train.dtype == "float32"
-        trained = {name: parameter.detach().clone() for name, parameter in _trained(module)} if train.dtype == "bfloat16" else {}
+        self._rounds = train.dtype == "bfloat16"
+        trained = {name: parameter.detach().clone() for name, parameter in _trained(module)} if self._rounds else {}
+        # DeepSpeed rounds frozen weights too, and keeps nothing else of them.
+        self._frozen = _frozen(module.student) if self._rounds and dist.get_rank() == 0 else {}
         optimizer = torch.optim.AdamW(_groups(module, stage), lr=stage.lr, fused=torch.cuda.is_available())
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=module, optimizer=optimizer, config=_config(stage, train, clips_itself=self._clips_itself)
@@ -93,13 +96,15 @@ class DeepSpeedEngine:
         deepspeed = _import_deepspeed()
         collected: dict[str, Tensor] = {}
         for name, parameter in self.module.student.named_parameters():
+            if self._rounds and not parameter.requires_grad:
+                continue
             full = deepspeed.utils.safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
             partitioned = full is None and hasattr(parameter, "ds_id")
             with deepspeed.zero.GatheredParameters([parameter]) if partitioned else nullcontext():
                 if dist.get_rank() == 0:
                     value = parameter if full is None else full
                     collected[name] = value.detach().to("cpu", torch.float32, copy=True)
-        return collected
+        return collected | self._frozen
 
     def close(self) -> None:
         """Release hooks and buffers; the module is of no further use."""
@@ -122,6 +127,12 @@ def _import_deepspeed() -> Any:
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+
+
+def _frozen(module: nn.Module) -> dict[str, Tensor]:
+    """Copies on the CPU, whole: made before DeepSpeed divides and rounds the module."""
+    frozen = ((name, parameter) for name, parameter in module.named_parameters() if not parameter.requires_grad)
+    return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in frozen}
 
 
 def _groups(module: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 from mtd_ray.config import Recipe, StageConfig, teacher_fingerprint
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position
+from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position, corpus_digest
 from mtd_ray.distill.dataset import BatchReader, Prefetcher, ShardCache
 from mtd_ray.distill.engine import DeepSpeedEngine
 from mtd_ray.distill.meter import Meter
@@ -45,14 +45,16 @@ def train(job: TrainingJob, report: Callable[[StepMetrics], None]) -> None:
         MtdError: something that a person must act on; the checkpoints so far stay.
     """
     checkpoints = Checkpoints(job.store, job.recipe.run_name)
-    checkpoint = checkpoints.newest()
+    checkpoint = checkpoints.newest(corpus=corpus_digest(job.manifest))
     start = checkpoint.position.settled(job.recipe) if checkpoint else Position()
     log = MetricsLog(job.store, job.recipe, start) if dist.get_rank() == 0 else None
-    for stage in range(start.stage, len(job.recipe.stages)):
-        _Stage(job, stage, checkpoints, log, report).train(checkpoint)
-        checkpoint = checkpoints.newest()
-    if log is not None:
-        log.close()
+    try:
+        for stage in range(start.stage, len(job.recipe.stages)):
+            _Stage(job, stage, checkpoints, log, report).train(checkpoint)
+            checkpoint = checkpoints.newest()
+    finally:
+        if log is not None:
+            log.close()
 
 
 class _Stage:
@@ -147,7 +149,14 @@ class _Stage:
         if self.log is not None:
             self.log.upload()
         seconds = self.seconds_before + time.monotonic() - self.began_at
-        self.checkpoints.save(Position(self.index, done), engine, self.job.recipe.train, seconds, resumable=done < self.stage.steps)
+        self.checkpoints.save(
+            Position(self.index, done),
+            engine,
+            self.job.recipe.train,
+            seconds,
+            corpus=corpus_digest(self.job.manifest),
+            resumable=done < self.stage.steps,
+        )
 
     def _log(self, metrics: StepMetrics) -> None:
         if self.log is not None:

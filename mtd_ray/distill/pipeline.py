@@ -15,13 +15,15 @@ from typing import Any
 import ray
 import ray.train
 import torch
+from ray.exceptions import RayError, RayTaskError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mtd_ray import layout
-from mtd_ray.config import Recipe, teacher_fingerprint
+from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
+from mtd_ray.distill.alignment import check_teacher, local_teachers
 from mtd_ray.distill.board import Board
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints
+from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, corpus_digest
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.metrics import StepMetrics
 from mtd_ray.distill.progress import Progress
@@ -32,6 +34,7 @@ from mtd_ray.targets import pending_parts
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
+_CHECK_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -52,16 +55,45 @@ def distill(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> DistillRe
     Raises:
         RecipeError: a stage's batches are larger than the corpus, or smaller than the number of workers.
         TargetError: a teacher is not harvested to the end, or its targets are damaged.
-        TrainingError: a value is not finite (stage, step and rows are named), or workers died too often.
+        TrainingError: a value is not finite (stage, step and rows are named), workers died too often, or the run's checkpoints were
+            trained on other texts.
     """
-    if (finished := _finished(store, recipe)) is not None:
+    if (finished := _finished(store, recipe, manifest)) is not None:
         return _receipt(recipe, finished, already_finished=True)
-    _check_batches(recipe, manifest)
+    check_batches(recipe, manifest)
     _check_targets(store, recipe, manifest)
     _run(TrainingJob(store, recipe, manifest))
-    if (finished := _finished(store, recipe)) is None:
+    if (finished := _finished(store, recipe, manifest)) is None:
         raise TrainingError(f"training of {recipe.run_name} ended without its last checkpoint; run again to continue")
     return _receipt(recipe, finished, already_finished=False)
+
+
+def check_alignment(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
+    """Ask every local teacher of a stage for a few rows again, and compare with what is stored; not once training is finished.
+
+    Each teacher is a task of its own, on a node that has what the recipe gives it. Ray must be connected.
+
+    Raises:
+        TargetError: a stored vector is not the teacher's for its text (teacher, shard and row are named), or no node could ask it.
+        TeacherError: a teacher cannot be opened or asked.
+        TrainingError: the run's checkpoints were trained on other texts.
+    """
+    if _finished(store, recipe, manifest) is not None:
+        return
+    running = {_start_check(store, recipe, manifest, name, teacher): name for name, teacher in local_teachers(recipe).items()}
+    while running:
+        (ready,), _ = ray.wait(list(running), num_returns=1)
+        _end_check(ready, running.pop(ready), others=list(running))
+
+
+def check_batches(recipe: Recipe, manifest: Manifest) -> None:
+    """RecipeError when a stage's batches are larger than the corpus, or smaller than the number of workers."""
+    for index, stage in enumerate(recipe.stages):
+        where = f"stages.{index}.batch_size: {stage.batch_size}"
+        if stage.batch_size > manifest.rows:
+            raise RecipeError(f"{where} is more than the corpus has texts ({manifest.rows})")
+        if stage.batch_size < recipe.train.workers:
+            raise RecipeError(f"{where} is less than train.workers ({recipe.train.workers}): a worker would have no row")
 
 
 def initial_student(recipe: Recipe) -> Student:
@@ -79,8 +111,8 @@ def final_student(store: ObjectStore, recipe: Recipe) -> Student:
     return student
 
 
-def _finished(store: ObjectStore, recipe: Recipe) -> Checkpoint | None:
-    checkpoint = Checkpoints(store, recipe.run_name).newest()
+def _finished(store: ObjectStore, recipe: Recipe, manifest: Manifest | None = None) -> Checkpoint | None:
+    checkpoint = Checkpoints(store, recipe.run_name).newest(corpus=corpus_digest(manifest) if manifest else None)
     return checkpoint if checkpoint is not None and checkpoint.position.settled(recipe).stage == len(recipe.stages) else None
 
 
@@ -95,13 +127,22 @@ def _receipt(recipe: Recipe, checkpoint: Checkpoint, *, already_finished: bool) 
     )
 
 
-def _check_batches(recipe: Recipe, manifest: Manifest) -> None:
-    for index, stage in enumerate(recipe.stages):
-        where = f"stages.{index}.batch_size: {stage.batch_size}"
-        if stage.batch_size > manifest.rows:
-            raise RecipeError(f"{where} is more than the corpus has texts ({manifest.rows})")
-        if stage.batch_size < recipe.train.workers:
-            raise RecipeError(f"{where} is less than train.workers ({recipe.train.workers}): a worker would have no row")
+def _start_check(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str, teacher: LocalTeacher) -> Any:
+    check = ray.remote(check_teacher).options(
+        num_cpus=teacher.num_cpus, num_gpus=teacher.num_gpus, max_retries=_CHECK_RETRIES, name=f"check targets of {name}"
+    )
+    return check.remote(store, recipe, manifest, name)
+
+
+def _end_check(ready: Any, name: str, others: list[Any]) -> None:
+    try:
+        ray.get(ready)
+    except RayError as error:
+        for other in others:
+            ray.cancel(other)
+        if isinstance(error, RayTaskError) and isinstance(error.cause, MtdError):
+            raise error.cause from None
+        raise TargetError(f"teacher {name}: comparing its targets with its answers failed: {error}") from error
 
 
 def _check_targets(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ import torch
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill import DistillReceipt, distill, final_student, initial_student
+from mtd_ray.distill import DistillReceipt, check_alignment, distill, final_student, initial_student
 from mtd_ray.distill.fusion import fuse
 from mtd_ray.errors import TargetError, TrainingError
 from mtd_ray.objects import ObjectStore
@@ -131,6 +131,13 @@ def test_values_that_are_not_finite_end_the_run_with_one_clear_error(ray_cluster
     store, recipe, manifest = prepare(tmp_path, model, stages=stages)
     with pytest.raises(TrainingError, match=r"stage 'head', step 1: the loss is inf.*text-\d+"):
         distill(store, recipe, manifest)
+
+
+def test_a_local_teacher_is_asked_in_a_task_of_its_own(ray_cluster: RayCluster, tmp_path: Path, model: str) -> None:
+    words = {"provider": "local", "model": "package:wordllama", "dimensions": 256, "num_cpus": 0.5}
+    store, recipe, manifest = prepare(tmp_path, model, teachers=TEACHERS | {"words": words})
+    with pytest.raises(TargetError, match=r"^teacher words, shard 0, row 0: the stored target is not this text's"):
+        check_alignment(store, recipe, manifest)
 
 
 def test_a_teacher_that_is_not_harvested_to_the_end_is_named_before_anything_starts(tmp_path: Path, model: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill import alignment, check_alignment
-from mtd_ray.errors import TargetError
+from mtd_ray.distill import alignment, check_alignment, check_batches, pipeline
+from mtd_ray.distill.alignment import check_teacher, local_teachers
+from mtd_ray.distill.checkpoint import Checkpoints, Position, corpus_digest
+from mtd_ray.errors import RecipeError, TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.teachers import Answer
 from tests.tiny_run import store_run, synthetic_vectors, tiny_recipe
@@ -57,7 +62,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, teacher: FakeTeacher) -> list[str]:
 def test_the_local_teacher_is_asked_and_agrees(run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = FakeTeacher(seed=5)
     names = opened(monkeypatch, teacher)
-    check_alignment(*run)
+    check_teacher(*run, "local")
     assert names == ["local"]
     assert teacher.closed
 
@@ -65,14 +70,39 @@ def test_the_local_teacher_is_asked_and_agrees(run: tuple[ObjectStore, Recipe, M
 def test_another_models_vectors_are_refused(run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     opened(monkeypatch, FakeTeacher(seed=6))
     with pytest.raises(TargetError, match=r"teacher local, shard 0, row 1: the stored target is not this text's"):
-        check_alignment(*run)
+        check_teacher(*run, "local")
 
 
-def test_a_teacher_that_no_stage_uses_is_not_asked(
+def test_only_local_teachers_that_a_stage_uses_are_asked(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
+    store, recipe, _ = run
+    assert list(local_teachers(recipe)) == ["local"]
+    stages = [{"name": "one", "teachers": ["paid"], "heads": {8: {"similarity": 1.0}}, "lr": 1e-3, "steps": 1, "batch_size": 4}]
+    assert local_teachers(tiny_recipe(store, "unused", teachers=TEACHERS, stages=stages)) == {}
+
+
+class TrainedEngine:
+    """Has nothing but weights."""
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {"weight": torch.zeros(1)}
+
+
+@pytest.mark.usefixtures("single_process_group")
+def test_nobody_is_asked_when_training_is_finished(
     run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, _, manifest = run
-    stages = [{"name": "one", "teachers": ["paid"], "heads": {8: {"similarity": 1.0}}, "lr": 1e-3, "steps": 1, "batch_size": 4}]
-    names = opened(monkeypatch, FakeTeacher(seed=6))
-    check_alignment(store, tiny_recipe(store, "unused", teachers=TEACHERS, stages=stages), manifest)
-    assert names == []
+    store, recipe, manifest = run
+    engine: Any = TrainedEngine()
+    end = Position(len(recipe.stages) - 1, recipe.stages[-1].steps)
+    Checkpoints(store, recipe.run_name).save(end, engine, recipe.train, 1.0, corpus=corpus_digest(manifest), resumable=False)
+    monkeypatch.setattr(pipeline, "ray", None)
+    check_alignment(*run)
+
+
+def test_a_batch_that_the_corpus_cannot_fill_is_refused(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
+    _, recipe, manifest = run
+    check_batches(recipe, manifest)
+    few = replace(manifest, shards=manifest.shards[:1])
+    stages = [recipe.stages[0].model_copy(update={"batch_size": few.rows + 1})]
+    with pytest.raises(RecipeError, match=r"stages\.0\.batch_size: 41 is more than the corpus has texts \(40\)"):
+        check_batches(recipe.model_copy(update={"stages": stages}), few)

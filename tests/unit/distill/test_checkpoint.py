@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,8 @@ def checkpoints(local_store: ObjectStore) -> Checkpoints:
 
 
 def save(checkpoints: Checkpoints, stage: int, step: int, *, resumable: bool = True) -> None:
-    checkpoints.save(Position(stage, step), FakeEngine(step), TrainConfig(), 1.5, resumable=resumable)  # type: ignore[arg-type]
+    engine: Any = FakeEngine(step)
+    checkpoints.save(Position(stage, step), engine, TrainConfig(), 1.5, corpus="these texts", resumable=resumable)
 
 
 def test_there_is_none_before_the_first_commit(checkpoints: Checkpoints, local_store: ObjectStore) -> None:
@@ -63,6 +65,13 @@ def test_the_newest_is_loaded_with_its_weights_and_its_optimizer(checkpoints: Ch
     checkpoints.load_engine(newest, engine)  # type: ignore[arg-type]
     assert student.weight.tolist() == [[2.0, 2.0]]
     assert engine.loaded == "2"
+
+
+def test_one_of_other_texts_is_refused(checkpoints: Checkpoints) -> None:
+    save(checkpoints, 0, 4)
+    assert checkpoints.newest(corpus="these texts") == checkpoints.newest()
+    with pytest.raises(TrainingError, match=r"run was trained on other texts .* delete its checkpoints \(.*runs/run/checkpoints\)"):
+        checkpoints.newest(corpus="those texts")
 
 
 def test_only_the_last_two_are_kept(checkpoints: Checkpoints, local_store: ObjectStore) -> None:

@@ -5,50 +5,60 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch.multiprocessing.spawn import ProcessException
+from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from mtd_ray import layout
+from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.checkpoint import Checkpoints
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.metrics import StepMetrics
-from mtd_ray.distill.pipeline import final_student
+from mtd_ray.distill.pipeline import final_student, initial_student
 from mtd_ray.objects import ObjectStore
 from tests.tiny_models import tiny_qwen2
-from tests.tiny_run import store_run, tiny_recipe
+from tests.tiny_run import ALL_LOSSES, store_run, tiny_recipe
 
 pytestmark = pytest.mark.slow
 
 LAST_MID_STAGE = ("all", 6)
 
 
-def worker(rank: int, workers: int, folder: str, model: str, zero_stage: int, manifest: Manifest, interrupted: bool) -> None:
+def worker(rank: int, workers: int, folder: str, recipe: Recipe, manifest: Manifest, interrupted: bool) -> None:
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(workers), LOCAL_RANK=str(rank))
     rendezvous = f"file://{folder}/rendezvous-{workers}-{interrupted}"
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
-    store = ObjectStore(folder)
 
     def report(metrics: StepMetrics) -> None:
         if interrupted and (metrics.stage, metrics.step) == LAST_MID_STAGE:
             os._exit(1)
 
-    changes = {"train": {"workers": workers, "zero_stage": zero_stage, "checkpoint_every": 4, "log_every": 2}}
-    train(TrainingJob(store, tiny_recipe(store, model, **changes), manifest), report)
+    train(TrainingJob(ObjectStore(folder), recipe, manifest), report)
     dist.destroy_process_group()
 
 
-def run(folder: Path, model: str, workers: int, *, zero_stage: int = 2, interrupted: bool = False) -> dict[str, torch.Tensor]:
+def run(
+    folder: Path,
+    model: str,
+    workers: int,
+    *,
+    zero_stage: int = 2,
+    interrupted: bool = False,
+    dtype: str = "float32",
+    **changes: Any,
+) -> dict[str, torch.Tensor]:
     """Train in ``folder``, from where it stands; the student's weights."""
     store = ObjectStore(str(folder))
-    recipe = tiny_recipe(store, model)
+    settings = {"workers": workers, "zero_stage": zero_stage, "dtype": dtype, "checkpoint_every": 4, "log_every": 2}
+    recipe = tiny_recipe(store, model, train=settings, **changes)
     manifest = store_run(store, recipe)
-    arguments = (workers, str(folder), model, zero_stage, manifest, interrupted)
+    arguments = (workers, str(folder), recipe, manifest, interrupted)
     if interrupted:
         with pytest.raises(ProcessException):
             mp.spawn(worker, arguments, nprocs=workers)
@@ -92,3 +102,21 @@ def test_a_run_continues_on_another_number_of_workers(
     lines = [json.loads(line) for line in store.get(layout.run_metrics(recipe.run_name)).splitlines()]
     steps = [(line["stage"], line["step"]) for line in lines]
     assert steps == [("head", 2), ("head", 4), ("head", 6), ("all", 2), ("all", 4), ("all", 6), ("all", 8), ("all", 10)]
+
+
+def test_what_led_to_a_value_that_is_not_finite_can_be_read_afterwards(tmp_path: Path, model: str) -> None:
+    stages = [{"name": "wild", "heads": {16: ALL_LOSSES}, "lr": 1e25, "steps": 8, "batch_size": 8}]
+    with pytest.raises(ProcessRaisedException, match=r"TrainingError: stage 'wild', step [3-8]: .* is (nan|inf)"):
+        run(tmp_path, model, 1, stages=stages)
+    (metrics,) = tmp_path.glob("runs/*/metrics.jsonl")
+    assert json.loads(metrics.read_text().splitlines()[0])["step"] == 2
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+def test_bfloat16_leaves_frozen_weights_as_they_were(tmp_path: Path, model: str, zero_stage: int) -> None:
+    stages = [{"name": "head", "trainable": "heads", "heads": {16: ALL_LOSSES}, "lr": 1e-2, "steps": 5, "batch_size": 8}]
+    trained = run(tmp_path, model, 1, zero_stage=zero_stage, dtype="bfloat16", stages=stages)
+    before = initial_student(tiny_recipe(ObjectStore(str(tmp_path)), model)).state_dict()
+    changed = {name for name, tensor in before.items() if not torch.equal(trained[name], tensor)}
+    assert changed
+    assert all(name.startswith("heads.16.") for name in changed)
