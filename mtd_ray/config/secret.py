@@ -31,15 +31,14 @@ def resolve_secret(reference: str) -> str:
     """The secret a reference points at.
 
     Raises:
-        RecipeError: nothing is there; the message names the reference, never a value.
+        RecipeError: nothing is there, or it cannot be read; neither the message nor a cause of the error holds a value.
     """
     scheme, _, where = reference.partition(":")
     if scheme == "env":
         value = os.environ.get(where, "")
         hint = f"set the environment variable {where} on every node that runs this teacher"
     elif scheme == "file":
-        path = Path(where)
-        value = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+        value = _from_file(Path(where)).strip()
         hint = f"write the key to {where} on every node that runs this teacher"
     else:
         value, hint = _from_secrets_manager(where), "check the secret's ARN and key, and this node's IAM role"
@@ -48,13 +47,41 @@ def resolve_secret(reference: str) -> str:
     return value
 
 
+# What decoding raises holds the value, so each function raises its own error outside of the ``except`` block, free of causes.
+
+
+def _from_file(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError:
+        fault = "is not UTF-8 text"
+    raise RecipeError(f"secret file:{path} {fault}")
+
+
 def _from_secrets_manager(where: str) -> str:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     arn, _, key = where.partition("#")
     try:
-        text = boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+        text = boto3.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString")
     except (BotoCoreError, ClientError) as error:
         raise RecipeError(f"secret aws-sm:{where} cannot be read: {type(error).__name__}") from None
-    return str(json.loads(text).get(key, "")) if key else str(text)
+    if not isinstance(text, str):
+        raise RecipeError(f"secret aws-sm:{where} is binary; store the key as text")
+    return _entry(text, key, where) if key else text
+
+
+def _entry(text: str, key: str, where: str) -> str:
+    try:
+        held = json.loads(text)
+    except ValueError:
+        held = None
+    if not isinstance(held, dict):
+        raise RecipeError(f"secret aws-sm:{where} is not a JSON mapping, so it has no key {key!r}; store one, or leave out #{key}")
+    value = held.get(key, "")
+    if not isinstance(value, str):
+        raise RecipeError(f"secret aws-sm:{where}: what stands under {key!r} is not text")
+    return value
