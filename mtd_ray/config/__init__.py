@@ -1,31 +1,23 @@
 """The recipe: its types, how a file becomes one, and how secrets are referred to."""
 
+from mtd_ray.config.base import Kind, fingerprint
 from mtd_ray.config.load import load_recipe
+from mtd_ray.config.nearest import nearest
 from mtd_ray.config.preflight import check_secrets
 from mtd_ray.config.recipe import (
-    CorpusConfig,
-    DocstringSource,
     EvaluateConfig,
     HarvestConfig,
-    HuggingFaceSource,
-    JsonlSource,
-    Kind,
     LastLayers,
-    LocalTeacher,
     LossWeights,
-    OpenAITeacher,
-    ParquetSource,
-    QuotaConfig,
     Recipe,
     StageConfig,
     StorageConfig,
     StudentConfig,
-    Teacher,
     TrainConfig,
-    fingerprint,
-    teacher_fingerprint,
 )
 from mtd_ray.config.secret import SecretRef, resolve_secret
+from mtd_ray.config.sources import CorpusConfig, DocstringSource, HuggingFaceSource, JsonlSource, ParquetSource
+from mtd_ray.config.teachers import LocalTeacher, OpenAITeacher, QuotaConfig, Teacher, teacher_fingerprint
 
 __all__ = [
     "CorpusConfig",
@@ -51,6 +43,7 @@ __all__ = [
     "check_secrets",
     "fingerprint",
     "load_recipe",
+    "nearest",
     "resolve_secret",
     "teacher_fingerprint",
 ]

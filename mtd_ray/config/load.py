@@ -18,6 +18,8 @@ from mtd_ray.errors import RecipeError
 
 # What pydantic puts into an error's location for a branch of a union, beside the recipe's own keys.
 _BRANCHES = ("local", "openai", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers")
+# A wrong value of these keys may be a secret that was given by mistake, and is never repeated.
+_MAY_HOLD_A_SECRET = ("api_key", "base_url", "endpoint")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -99,8 +101,8 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "union_tag_invalid":
         return f"{fault['ctx']['discriminator']} {fault['ctx']['tag']!r} is unknown; {_nearest_tag(fault['ctx'])}"
     message = fault["msg"].removeprefix("Value error, ")
-    is_short = isinstance(fault.get("input"), (str, int, float, bool, type(None)))
-    given = f" (given: {fault['input']!r})" if is_short and "secret" not in message else ""
+    shown = isinstance(fault.get("input"), (str, int, float, bool, type(None))) and fault["loc"][-1] not in _MAY_HOLD_A_SECRET
+    given = f" (given: {fault['input']!r})" if shown else ""
     return f"{message[0].lower()}{message[1:]}{given}"
 
 

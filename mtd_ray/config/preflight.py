@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mtd_ray.config.recipe import OpenAITeacher, Recipe
+from mtd_ray.config.recipe import Recipe
 from mtd_ray.config.secret import resolve_secret
+from mtd_ray.config.teachers import OpenAITeacher
 from mtd_ray.errors import RecipeError
 
 

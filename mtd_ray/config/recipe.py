@@ -6,32 +6,13 @@ file and turns what pydantic finds into messages for a person.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mtd_ray.config.secret import SecretRef
-
-Kind = Literal["query", "passage", "sentence"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=64)]
-Dimension = Annotated[int, Field(ge=1, le=65_536)]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Frozen(BaseModel):
-    """Base of every recipe type: immutable, no coercion, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-def fingerprint(value: Any) -> str:
-    """Stable hex digest (sha256) of a JSON value; raises TypeError on anything JSON cannot hold exactly."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+from mtd_ray.config.base import Dimension, Frozen, HttpUrl, Name, PositiveFloat, PositiveInt, Weight, fingerprint
+from mtd_ray.config.sources import CorpusConfig
+from mtd_ray.config.teachers import Teacher, teacher_fingerprint
 
 
 class StorageConfig(Frozen):
@@ -41,148 +22,12 @@ class StorageConfig(Frozen):
     """
 
     url: str = Field(min_length=1)
-    endpoint: str | None = None
+    endpoint: HttpUrl | None = None
     region: str | None = None
 
 
 def _storage_from_url(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
-
-
-class ParquetSource(Frozen):
-    """Parquet files: one file, a folder, or an ``s3://`` prefix."""
-
-    format: Literal["parquet"]
-    path: str
-    text_column: str = "text"
-    kind_column: str | None = None
-    kind: Kind = "passage"
-
-
-class JsonlSource(Frozen):
-    """JSON Lines files (``.jsonl``, ``.jsonl.gz``): one file, a folder, or an ``s3://`` prefix."""
-
-    format: Literal["jsonl"]
-    path: str
-    text_column: str = "text"
-    kind_column: str | None = None
-    kind: Kind = "passage"
-
-
-class HuggingFaceSource(Frozen):
-    """A dataset of the Hugging Face hub, or a folder written by ``Dataset.save_to_disk``."""
-
-    format: Literal["huggingface"]
-    path: str
-    name: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    text_column: str = "text"
-    kind: Kind = "passage"
-
-
-class DocstringSource(Frozen):
-    """Docstrings of the Python packages installed here: real technical English that every machine has.
-
-    Summary lines become queries and bodies become passages. Whole modules are held out for evaluation.
-    """
-
-    format: Literal["docstrings"]
-    packages: tuple[str, ...] = ()
-    heldout_pairs: PositiveInt = 500
-
-
-Source = Annotated[ParquetSource | JsonlSource | HuggingFaceSource | DocstringSource, Field(discriminator="format")]
-
-
-class CorpusConfig(Frozen):
-    """The texts, and how they are cleaned.
-
-    ``long_texts`` decides about texts over ``max_chars`` characters: ``error`` refuses the corpus and names the row, ``cut``
-    keeps the beginning, ``drop`` leaves the text out.
-    """
-
-    source: Source
-    limit: PositiveInt | None = None
-    shard_rows: PositiveInt = 10_000
-    max_chars: PositiveInt = 20_000
-    long_texts: Literal["error", "cut", "drop"] = "error"
-
-
-class LocalTeacher(Frozen):
-    """A sentence-transformers model run in this cluster.
-
-    ``model`` is a folder, a hub name, or ``package:NAME/SUBFOLDER`` for a model that ships inside an installed Python package.
-    """
-
-    provider: Literal["local"]
-    model: str
-    revision: str | None = None
-    trust_remote_code: bool = False
-    dimensions: Dimension
-    weight: PositiveFloat = 1.0
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    max_tokens: PositiveInt = 512
-    batch_tokens: PositiveInt = 8_192
-    prompts: dict[Kind, str] = Field(default_factory=dict)
-    workers: PositiveInt = 1
-    num_cpus: PositiveFloat = 1.0
-    num_gpus: Weight = 0.0
-    license: str | None = None
-
-    identity: ClassVar[tuple[str, ...]] = (
-        "provider", "model", "revision", "dimensions", "dtype", "max_tokens", "prompts",
-    )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _remote_code_is_pinned(self) -> LocalTeacher:
-        if self.trust_remote_code and not self.revision:
-            raise ValueError("trust_remote_code needs a pinned 'revision': the code that runs must be known")
-        return self
-
-
-class QuotaConfig(Frozen):
-    """What the account may use per minute, in the provider's three currencies; an absent one is unlimited."""
-
-    requests_per_minute: PositiveFloat | None = None
-    tokens_per_minute: PositiveFloat | None = None
-    inputs_per_minute: PositiveFloat | None = None
-
-
-class OpenAITeacher(Frozen):
-    """A teacher behind OpenAI's embeddings wire format, at OpenAI or at any compatible ``base_url``.
-
-    Two servers that answer one model name with different vectors must be told apart by ``revision``: the URL is not part of the
-    target store's fingerprint, so that moving a server re-harvests nothing.
-    """
-
-    provider: Literal["openai"]
-    model: str
-    revision: str | None = None
-    base_url: str = "https://api.openai.com/v1"
-    api_key: SecretRef = "env:OPENAI_API_KEY"
-    dimensions: Dimension
-    send_dimensions: bool = True
-    weight: PositiveFloat = 1.0
-    prompts: dict[Kind, str] = Field(default_factory=dict)
-    max_inputs: PositiveInt = 2_048
-    max_request_tokens: PositiveInt = 300_000
-    max_tokens: PositiveInt = 8_192
-    quota: QuotaConfig = QuotaConfig()
-    timeout_s: PositiveFloat = 60.0
-    workers: PositiveInt = 2
-    num_cpus: PositiveFloat = 0.25
-    license: str | None = None
-
-    identity: ClassVar[tuple[str, ...]] = ("provider", "model", "revision", "dimensions", "prompts")
-
-
-Teacher = Annotated[LocalTeacher | OpenAITeacher, Field(discriminator="provider")]
-
-
-def teacher_fingerprint(teacher: LocalTeacher | OpenAITeacher) -> str:
-    """Digest of everything that changes a teacher's vectors; the key of its target store."""
-    return fingerprint(teacher.model_dump(mode="json", include=set(teacher.identity)))
 
 
 class HarvestConfig(Frozen):
@@ -283,6 +128,7 @@ class TrainConfig(Frozen):
 class EvaluateConfig(Frozen):
     """Evaluation: retrieval over the held-out pairs of the corpus, and Parquet files of one's own.
 
+    Only a corpus of docstrings has held-out pairs. ``heldout: false`` without ``pairs``: the student is not measured.
     ``pairs`` is a Parquet file with the columns ``query`` and ``passage``; its texts are removed from the corpus.
     """
 
@@ -314,13 +160,24 @@ class Recipe(Frozen):
         return sum(self.teachers[name].dimensions for name in self.stage_teachers(stage))
 
     @property
+    def used_teachers(self) -> tuple[str, ...]:
+        """Names of the teachers that at least one stage learns from, in the recipe's order."""
+        used = {name for stage in self.stages for name in self.stage_teachers(stage)}
+        return tuple(name for name in self.teachers if name in used)
+
+    @property
     def fingerprint(self) -> str:
-        """Digest of what decides the student: corpus, teachers' identities and weights, student, stages, seed, dtype."""
-        what = self.model_dump(mode="json", include={"seed", "corpus", "student", "stages", "evaluate"})
+        """Digest of what decides the student: corpus, used teachers' identities and weights, student, stages, seed, dtype."""
+        what = self.model_dump(
+            mode="json",
+            include={"seed": True, "corpus": True, "student": True, "stages": True, "evaluate": True},
+            exclude={"evaluate": {"baselines"}, "student": {"license", "base_model_name"}},
+        )
         what["dtype"] = self.train.dtype
         what["sampler"] = [self.train.shuffle_shards, self.train.length_window]
-        what["teachers"] = {name: [teacher_fingerprint(teacher), teacher.weight] for name, teacher in self.teachers.items()}
-        what["teacher_order"] = list(self.teachers)
+        what["teachers"] = [
+            [name, teacher_fingerprint(self.teachers[name]), self.teachers[name].weight] for name in self.used_teachers
+        ]
         return fingerprint(what)
 
     @property

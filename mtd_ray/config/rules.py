@@ -1,16 +1,28 @@
-"""Combinations that no single type can refuse: a head of the wrong size, a stage that trains nothing."""
+"""Combinations that no single type can refuse: a head of the wrong size, a stage that trains nothing, two teachers that are one."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
+from typing import get_args
 
+from mtd_ray.config.base import Kind
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
+from mtd_ray.config.sources import DocstringSource
+from mtd_ray.config.teachers import LocalTeacher, OpenAITeacher, teacher_fingerprint
 
 
 def broken_rules(recipe: Recipe) -> list[str]:
     """One line per impossible combination: key, what is wrong, what would be right. Empty when the recipe is sound."""
-    faults = [*_storage(recipe), *_numbers(recipe)]
+    faults = [
+        *_storage(recipe),
+        *_numbers(recipe),
+        *_same_teachers(recipe),
+        *_quotas(recipe),
+        *_prompts(recipe),
+        *_measured(recipe),
+    ]
     names = [stage.name for stage in recipe.stages]
     for index, stage in enumerate(recipe.stages):
         where = f"stages.{index}"
@@ -33,6 +45,45 @@ def _numbers(recipe: Recipe) -> Iterator[str]:
         yield (
             "train.zero_stage: 0 keeps no float32 copy of bfloat16 weights, so that small updates are lost; use 1, 2 or 3, "
             "or train.dtype: float32"
+        )
+
+
+def _same_teachers(recipe: Recipe) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for name, teacher in recipe.teachers.items():
+        other = first.setdefault(teacher_fingerprint(teacher), name)
+        if other != name:
+            way_out = (
+                "leave one out"
+                if isinstance(teacher, LocalTeacher)
+                else "leave one out, or, when two servers answer one model name differently, give each its own 'revision'"
+            )
+            yield f"teachers.{name}: gives the same vectors as teachers.{other}, from one target store; {way_out}"
+
+
+def _quotas(recipe: Recipe) -> Iterator[str]:
+    for name, teacher in recipe.teachers.items():
+        if isinstance(teacher, OpenAITeacher) and (limit := teacher.quota.tokens_per_minute) and limit < teacher.max_tokens:
+            yield (
+                f"teachers.{name}.quota.tokens_per_minute: {limit:g} is less than one text may have (max_tokens: "
+                f"{teacher.max_tokens}), so that such a text can never be asked; lower teachers.{name}.max_tokens"
+            )
+
+
+def _prompts(recipe: Recipe) -> Iterator[str]:
+    kinds = get_args(Kind)
+    for name in recipe.student.prompts:
+        # Other names are exported for whoever loads the student; training uses the prompts of the kinds alone.
+        if name not in kinds and difflib.get_close_matches(name, kinds, n=1, cutoff=0.8):
+            yield f"student.prompts.{name}: training would not use this prompt; {nearest(name, kinds)}"
+
+
+def _measured(recipe: Recipe) -> Iterator[str]:
+    evaluate = recipe.evaluate
+    if evaluate.heldout and not evaluate.pairs and not isinstance(recipe.corpus.source, DocstringSource):
+        yield (
+            "evaluate.pairs: a run needs something to be measured on, and only docstrings have held-out pairs of their own; name a "
+            "Parquet file with the columns query and passage, or write evaluate.heldout: false to do without"
         )
 
 
@@ -60,8 +111,11 @@ def _stage_heads(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str
 
 
 def _stage_trains(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    if not any(weights.any for weights in stage.heads.values()):
-        yield f"{where}.heads: every loss weight is 0, so this stage trains nothing; give at least one a weight above 0"
+    for head, weights in stage.heads.items():
+        if not weights.any:
+            yield f"{where}.heads.{head}: every loss weight is 0, so this trains nothing; raise one above 0 or leave the head out"
+    if stage.batch_size < recipe.train.workers:
+        yield f"{where}.batch_size: {stage.batch_size} rows cannot be dealt to the {recipe.train.workers} workers of train.workers"
     layers = recipe.student.layers
     if isinstance(stage.trainable, LastLayers) and layers is not None and stage.trainable.last > len(layers):
         yield f"{where}.trainable.last: {stage.trainable.last} layers asked for, the student has {len(layers)}"

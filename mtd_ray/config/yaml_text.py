@@ -30,7 +30,9 @@ class _Loader(yaml.SafeLoader):
                 return str(node.value)
             if node.tag == _INT:
                 return str(self.construct_yaml_int(node))
-        given = f"{node.value!r}, read as {node.tag.rpartition(':')[2]}" if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+        given = (
+            f"{node.value!r}, read as {node.tag.rpartition(':')[2]}" if isinstance(node, yaml.ScalarNode) else "a list or a mapping"
+        )
         fault = f"a key is text or a whole number, not {given}; put quotes around it"
         raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
 

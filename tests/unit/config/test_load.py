@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,12 @@ def test_overrides_reach_mappings_lists_and_number_keys(recipe_file: Path) -> No
         ("stages.0.heads={}", "stages.0.heads", "at least 1 item"),
         ("stages.0.heads.4.cosine=3", "stages.0.heads.4.cosine", "target of size 8 (small 4 + paid 4)"),
         ("stages.0.heads={16: {similarity: 1}}", "stages.0.heads.16", "the student has no such head"),
-        ("stages.0.heads={8: {}}", "stages.0.heads", "trains nothing"),
+        ("stages.0.heads={8: {}}", "stages.0.heads.8", "trains nothing"),
+        ("stages.0.heads.4={}", "stages.0.heads.4", "trains nothing"),
+        ("train.workers=9", "stages.0.batch_size", "8 rows cannot be dealt to the 9 workers"),
+        ("teachers.paid.quota={tokens_per_minute: 500}", "teachers.paid.quota.tokens_per_minute", "max_tokens: 8192"),
+        ("student.prompts={querys: x}", "student.prompts.querys", "did you mean 'query'?"),
+        ("corpus.source={format: jsonl, path: x}", "evaluate.pairs", "needs something to be measured on"),
         ("stages.0.teachers=[smal]", "stages.0.teachers", "did you mean 'small'?"),
         ("stages.0.trainable={last: 3}", "stages.0.trainable.last", "the student has 2"),
         ("student.default_head=5", "student", "not one of the heads"),
@@ -106,6 +112,54 @@ def test_a_secret_given_by_value_is_refused_and_not_repeated(recipe_file: Path) 
     assert "sk-very-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("twin", "message"),
+    [
+        (
+            "{provider: local, model: some/model, dimensions: 4}",
+            "same vectors as teachers.small, from one target store; leave one out",
+        ),
+        ("{provider: openai, model: text-embedding-3-small, dimensions: 4, base_url: 'http://other/v1'}", "its own 'revision'"),
+    ],
+)
+def test_two_teachers_that_would_silently_be_one_are_refused(recipe_file: Path, twin: str, message: str) -> None:
+    overrides = ["stages.0.teachers=[small, paid]", f"teachers.twin={twin}"]
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, overrides)
+    assert message in str(caught.value)
+    load_recipe(recipe_file, [*overrides, "teachers.twin.revision=second"])
+
+
+@pytest.mark.parametrize("key", ["teachers.paid.base_url", "storage.endpoint"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:8000", "ftp://host", "http://", "http://:80", "http://host:port", "http://host:99999", "http://a b",
+        "http://[::1", "http://me:hidden@host/v1", "https://host/v1?key=hidden", "hidden",
+    ],
+)  # fmt: skip
+def test_an_address_is_http_with_a_host_and_holds_no_secret(recipe_file: Path, key: str, address: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, [f"{key}={json.dumps(address)}"])
+    assert f"{key}: " in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["student.prompts={query: a, s2p_query: b}"],
+        ["corpus.source={format: jsonl, path: x}", "evaluate.heldout=false"],
+        ["corpus.source={format: jsonl, path: x}", "evaluate.pairs={mine: x}"],
+        ["teachers.paid.quota={tokens_per_minute: 500}", "teachers.paid.max_tokens=500"],
+        ["teachers.paid.base_url='http://[::1]:8000/v1'"],
+        ["train.workers=8"],
+    ],
+)
+def test_a_rule_refuses_no_more_than_it_must(recipe_file: Path, overrides: list[str]) -> None:
+    load_recipe(recipe_file, overrides)
+
+
 def test_every_fault_is_reported_at_once(recipe_file: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(recipe_file, ["train.workes=2", "stages.0.steps=0", "student.haeds=[1]"])
@@ -122,7 +176,7 @@ def test_a_key_given_twice_is_an_error(recipe_file: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("? [a, b]\n: 1\n", "a key is text or a whole number, not a sequence"),
+        ("? [a, b]\n: 1\n", "a key is text or a whole number, not a list or a mapping"),
         ("2024-01-01: 1\n", "not '2024-01-01', read as timestamp; put quotes around it"),
         ("yes: 1\n", "not 'yes', read as bool"),
         ("seed: 2024-13-45\n", "not valid YAML: month must be"),
@@ -166,6 +220,10 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
         "train.workers=4",
         "teachers.paid.base_url=http://localhost:9/v1",
         "teachers.small.batch_tokens=64",
+        "evaluate.baselines=false",
+        "student.license=mit",
+        "student.base_model_name=some/name",
+        "teachers.small.license=mit",
     ]
     other = [
         "seed=1",
@@ -176,6 +234,16 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
     ]
     assert {load_recipe(recipe_file, [o]).run_name for o in same} == {name}
     assert len({load_recipe(recipe_file, [o]).run_name for o in other} | {name}) == len(other) + 1
+
+
+def test_a_teacher_that_no_stage_uses_is_not_in_the_fingerprint(recipe_file: Path) -> None:
+    third = "teachers.third={provider: local, model: a/third, dimensions: 4}"
+    named = ["stages.0.teachers=[small, paid]"]
+    recipe = load_recipe(recipe_file, [*named, third])
+    assert recipe.used_teachers == ("small", "paid")
+    assert recipe.run_name == load_recipe(recipe_file, named).run_name
+    all_three = ["student.heads=[12]", "stages.0.heads={12: {cosine: 1}}"]
+    assert load_recipe(recipe_file, [*all_three, third]).used_teachers == ("small", "paid", "third")
 
 
 def test_a_recipe_is_frozen(recipe_file: Path) -> None:

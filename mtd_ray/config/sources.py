@@ -1,0 +1,69 @@
+"""Where the texts of a corpus come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mtd_ray.config.base import Frozen, Kind, PositiveInt
+
+
+class ParquetSource(Frozen):
+    """Parquet files: one file, a folder, or an ``s3://`` prefix."""
+
+    format: Literal["parquet"]
+    path: str
+    text_column: str = "text"
+    kind_column: str | None = None
+    kind: Kind = "passage"
+
+
+class JsonlSource(Frozen):
+    """JSON Lines files (``.jsonl``, ``.jsonl.gz``): one file, a folder, or an ``s3://`` prefix."""
+
+    format: Literal["jsonl"]
+    path: str
+    text_column: str = "text"
+    kind_column: str | None = None
+    kind: Kind = "passage"
+
+
+class HuggingFaceSource(Frozen):
+    """A dataset of the Hugging Face hub, or a folder written by ``Dataset.save_to_disk``."""
+
+    format: Literal["huggingface"]
+    path: str
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    text_column: str = "text"
+    kind: Kind = "passage"
+
+
+class DocstringSource(Frozen):
+    """Docstrings of the Python packages installed here: real technical English that every machine has.
+
+    Summary lines become queries and bodies become passages. Whole modules are held out for evaluation.
+    """
+
+    format: Literal["docstrings"]
+    packages: tuple[str, ...] = ()
+    heldout_pairs: PositiveInt = 500
+
+
+Source = Annotated[ParquetSource | JsonlSource | HuggingFaceSource | DocstringSource, Field(discriminator="format")]
+
+
+class CorpusConfig(Frozen):
+    """The texts, and how they are cleaned.
+
+    ``long_texts`` decides about texts over ``max_chars`` characters: ``error`` refuses the corpus and names the row, ``cut``
+    keeps the beginning, ``drop`` leaves the text out.
+    """
+
+    source: Source
+    limit: PositiveInt | None = None
+    shard_rows: PositiveInt = 10_000
+    max_chars: PositiveInt = 20_000
+    long_texts: Literal["error", "cut", "drop"] = "error"
