@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from mtd_ray.config import Recipe, check_secrets, load_recipe
-from mtd_ray.errors import MtdError
+from mtd_ray.errors import MtdError, RecipeError
 from mtd_ray.objects import ObjectStore
 
 _LOG = logging.getLogger("mtd_ray")
@@ -33,14 +33,21 @@ def recipe_arguments(description: str) -> argparse.ArgumentParser:
 
 
 def prepare(recipe_file: str, overrides: Sequence[str]) -> tuple[Recipe, ObjectStore]:
-    """Check everything that can be checked before anything starts: recipe, secrets, storage.
+    """Check everything that can be checked before anything starts: recipe, secrets, student, storage.
 
     Raises:
-        RecipeError: the recipe or a secret reference is wrong.
+        RecipeError: the recipe, a secret reference or the student is wrong; every line names the file.
         StorageError: the storage does not answer.
     """
     recipe = load_recipe(recipe_file, overrides)
-    check_secrets(recipe)
+    # Loads PyTorch, which the light processes that import this module do without.
+    from mtd_ray.student import check_student
+
+    try:
+        check_secrets(recipe)
+        check_student(recipe)
+    except RecipeError as error:
+        raise RecipeError("\n".join(f"{recipe_file}: {line}" for line in str(error).splitlines())) from None
     store = ObjectStore.open(recipe.storage)
     store.check()
     return recipe, store

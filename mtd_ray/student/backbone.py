@@ -1,7 +1,4 @@
-"""From a student's configuration to its backbone and tokenizer.
-
-A sentence-transformers folder is a Hugging Face folder too, so both load the same way. Code that ships with a model is never run.
-"""
+"""From a student's configuration to its backbone."""
 
 from __future__ import annotations
 
@@ -9,24 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from mtd_ray.config import StudentConfig
-from mtd_ray.encoder import locate_model
 from mtd_ray.errors import RecipeError
 from mtd_ray.quiet import without_progress_bars
-
-
-def load_tokenizer(config: StudentConfig) -> Any:
-    """The fast tokenizer of ``config.model``.
-
-    Raises:
-        RecipeError: it cannot be loaded.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(locate_model(config.model), revision=config.revision)
-    except (OSError, ValueError, ImportError) as error:
-        raise _cannot_load(config, error) from error
+from mtd_ray.student.architecture import cannot_load, chosen_layers, load_architecture, locate_student
 
 
 def load_backbone(config: StudentConfig, seed: int) -> Any:
@@ -43,10 +28,7 @@ def load_backbone(config: StudentConfig, seed: int) -> Any:
     try:
         backbone = _random(config, seed) if config.init == "random" else _pretrained(config)
     except (OSError, ValueError, ImportError) as error:
-        raise _cannot_load(config, error) from error
-    limit = getattr(backbone.config, "max_position_embeddings", None)
-    if limit is not None and config.max_tokens > limit:
-        raise RecipeError(f"student.max_tokens: {config.max_tokens} is more than the {limit} tokens that {config.model} can take")
+        raise cannot_load(config, error) from error
     if not attends_both_ways(backbone):
         raise RecipeError(f"student.model: the attention of {config.model} is causal and cannot be made bidirectional")
     return backbone
@@ -75,19 +57,12 @@ def attends_both_ways(backbone: Any) -> bool:
     return all(not torch.equal(state[0, 0], state[1, 0]) for state in states)
 
 
-def _architecture(config: StudentConfig) -> Any:
-    architecture = AutoConfig.from_pretrained(locate_model(config.model), revision=config.revision)
-    # Stock transformers builds bidirectional masks for a decoder whose config says so, and keeps the key in config.json.
-    architecture.is_causal = False
-    return architecture
-
-
 def _random(config: StudentConfig, seed: int) -> Any:
-    architecture = _architecture(config)
-    _keep_in_config(architecture, _chosen_layers(config, architecture.num_hidden_layers))
+    architecture = load_architecture(config)
+    _keep_in_config(architecture, chosen_layers(config, architecture.num_hidden_layers))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModel.from_config(architecture, dtype=torch.float32)
+        return AutoModel.from_config(architecture, dtype=torch.float32, trust_remote_code=False)
 
 
 def _pretrained(config: StudentConfig) -> Any:
@@ -95,23 +70,16 @@ def _pretrained(config: StudentConfig) -> Any:
         # A pooler that the checkpoint lacks is drawn at random: never used, but saved, so it must not differ from run to run.
         torch.manual_seed(0)
         backbone = AutoModel.from_pretrained(
-            locate_model(config.model),
+            locate_student(config),
             revision=config.revision,
-            config=_architecture(config),
+            trust_remote_code=False,
+            config=load_architecture(config),
             dtype=torch.float32,
             use_safetensors=True,
         )
     if config.layers is not None:
-        _keep_layers(backbone, _chosen_layers(config, backbone.config.num_hidden_layers))
+        _keep_layers(backbone, chosen_layers(config, backbone.config.num_hidden_layers))
     return backbone
-
-
-def _chosen_layers(config: StudentConfig, depth: int) -> tuple[int, ...]:
-    chosen = tuple(range(depth)) if config.layers is None else config.layers
-    wrong = [layer for layer in chosen if not 0 <= layer < depth]
-    if wrong:
-        raise RecipeError(f"student.layers: {config.model} has layers 0 to {depth - 1}, not {wrong}")
-    return chosen
 
 
 def _keep_layers(backbone: Any, chosen: tuple[int, ...]) -> None:
@@ -131,8 +99,3 @@ def _keep_in_config(architecture: Any, chosen: tuple[int, ...]) -> None:
     if kinds is not None:
         architecture.layer_types = [kinds[index] for index in chosen]
     architecture.num_hidden_layers = len(chosen)
-
-
-def _cannot_load(config: StudentConfig, error: Exception) -> RecipeError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return RecipeError(f"student.model: {config.model} cannot be loaded: {reason}")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mtd_ray.config import LastLayers, StudentConfig
 from mtd_ray.errors import RecipeError
-from mtd_ray.student.backbone import load_backbone, load_tokenizer, transformer_layers
+from mtd_ray.student.architecture import load_tokenizer
+from mtd_ray.student.backbone import load_backbone, transformer_layers
 from mtd_ray.student.pooling import pool
 
 

@@ -1,0 +1,73 @@
+"""A student's architecture and tokenizer: what can be loaded and checked without its weights.
+
+A sentence-transformers folder is a Hugging Face folder too, so both load the same way. Code that ships with a model is never run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer
+
+from mtd_ray.config import StudentConfig
+from mtd_ray.encoder import locate_model
+from mtd_ray.errors import MtdError, RecipeError
+
+
+def load_tokenizer(config: StudentConfig) -> Any:
+    """The fast tokenizer of ``config.model``.
+
+    Raises:
+        RecipeError: it cannot be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(locate_student(config), revision=config.revision, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise cannot_load(config, error) from error
+
+
+def load_architecture(config: StudentConfig) -> Any:
+    """The Hugging Face config of ``config.model``, attending in both directions, with all of its layers.
+
+    Raises:
+        RecipeError: it cannot be loaded, has no layers to choose from, or takes fewer tokens than ``max_tokens``.
+    """
+    try:
+        architecture = AutoConfig.from_pretrained(locate_student(config), revision=config.revision, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise cannot_load(config, error) from error
+    if getattr(architecture, "num_hidden_layers", None) is None:
+        raise RecipeError(f"student.model: {config.model} is a {architecture.model_type!r} model, which is no stack of layers")
+    limit = getattr(architecture, "max_position_embeddings", None)
+    if limit is not None and config.max_tokens > limit:
+        raise RecipeError(f"student.max_tokens: {config.max_tokens} is more than the {limit} tokens that {config.model} can take")
+    # Stock transformers builds bidirectional masks for a decoder whose config says so, and keeps the key in config.json.
+    architecture.is_causal = False
+    return architecture
+
+
+def chosen_layers(config: StudentConfig, depth: int) -> tuple[int, ...]:
+    """Numbers of the layers that the student keeps out of ``depth``.
+
+    Raises:
+        RecipeError: ``config.layers`` names a layer that is not there.
+    """
+    chosen = tuple(range(depth)) if config.layers is None else config.layers
+    wrong = [layer for layer in chosen if not 0 <= layer < depth]
+    if wrong:
+        raise RecipeError(f"student.layers: {config.model} has layers 0 to {depth - 1}, not {wrong}")
+    return chosen
+
+
+def locate_student(config: StudentConfig) -> str:
+    """The folder or hub name that loads the student's model; RecipeError when this machine has no such folder or package."""
+    try:
+        return locate_model(config.model)
+    except MtdError as error:
+        raise RecipeError(f"student.model: {error}") from None
+
+
+def cannot_load(config: StudentConfig, error: Exception) -> RecipeError:
+    """What loading raised, in one line that names the key."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return RecipeError(f"student.model: {config.model} cannot be loaded: {reason}")
