@@ -51,11 +51,12 @@ def run(
     zero_stage: int = 2,
     interrupted: bool = False,
     dtype: str = "float32",
+    log_every: int = 2,
     **changes: Any,
 ) -> dict[str, torch.Tensor]:
     """Train in ``folder``, from where it stands; the student's weights."""
     store = ObjectStore(str(folder))
-    settings = {"workers": workers, "zero_stage": zero_stage, "dtype": dtype, "checkpoint_every": 4, "log_every": 2}
+    settings = {"workers": workers, "zero_stage": zero_stage, "dtype": dtype, "checkpoint_every": 4, "log_every": log_every}
     recipe = tiny_recipe(store, model, train=settings, **changes)
     manifest = store_run(store, recipe)
     arguments = (workers, str(folder), recipe, manifest, interrupted)
@@ -106,10 +107,10 @@ def test_a_run_continues_on_another_number_of_workers(
 
 def test_what_led_to_a_value_that_is_not_finite_can_be_read_afterwards(tmp_path: Path, model: str) -> None:
     stages = [{"name": "wild", "heads": {16: ALL_LOSSES}, "lr": 1e25, "steps": 8, "batch_size": 8}]
-    with pytest.raises(ProcessRaisedException, match=r"TrainingError: stage 'wild', step [3-8]: .* is (nan|inf)"):
-        run(tmp_path, model, 1, stages=stages)
+    with pytest.raises(ProcessRaisedException, match=r"TrainingError: stage 'wild', step 2: .* is (nan|inf)"):
+        run(tmp_path, model, 1, stages=stages, log_every=1)
     (metrics,) = tmp_path.glob("runs/*/metrics.jsonl")
-    assert json.loads(metrics.read_text().splitlines()[0])["step"] == 2
+    assert json.loads(metrics.read_text())["step"] == 1
 
 
 @pytest.mark.parametrize("zero_stage", [2, 3])
