@@ -39,7 +39,7 @@ _OUT = _PROJECT / "out" / "quickstart"
 _PROVIDER_KEY = {"SANDBOX_API_KEY": "sandbox-key"}
 _SERVE_PORT = 8000
 # What `ray job submit` says of itself (packaging, next steps) is not what a first reader needs to see.
-_RAYS_OWN_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\s+(INFO|SUCC|WARNING) ")
+_RAYS_OWN_LINE = re.compile(r"\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\s+(INFO|SUCC|WARNING|I \d+ \d+\]) ")
 _BODY = '{"input": "Return the index of the first match.", "dimensions": 256}'
 
 
