@@ -50,7 +50,7 @@ def run_recipe(store: ObjectStore, recipe: Recipe) -> Outcome:
         manifest = build_corpus(store, recipe)
         check_batches(recipe, manifest)  # what harvesting would pay for must be usable
     with step("harvest"):
-        harvest(store, recipe, manifest)
+        harvest(store, recipe, manifest, teachers=recipe.used_teachers)
     with step("distil"):
         check_alignment(store, recipe, manifest)
         distill(store, recipe, manifest)
