@@ -7,7 +7,7 @@ corpora/<corpus>/pairs/<task>.parquet                evaluation pairs: query, pa
 targets/<teacher>/teacher.json                       what the fingerprint stands for
 targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
 targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
-evaluations/<teacher>/<corpus>/<task>.safetensors    a teacher's vectors of evaluation texts: asked for, and paid, once
+evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
@@ -18,7 +18,7 @@ runs/<run>/finished.json                             written last
 ```
 
 ``<corpus>`` and ``<teacher>`` are ``name-fingerprint``; ``<shard>`` is the shard's content hash, so that appended shards leave
-committed parts alone.
+committed parts alone; ``<pairs>`` is the content hash of a task's pairs, so that recipes with equal pairs share their vectors.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def part_of_commit(key: str) -> tuple[str, int]:
 # --- evaluation
 
 
-def teacher_evaluation(fingerprint: str, corpus_fingerprint: str, task: str) -> str:
-    return f"evaluations/{short(fingerprint)}/{short(corpus_fingerprint)}/{task}.safetensors"
+def teacher_evaluation(fingerprint: str, pairs_sha256: str) -> str:
+    return f"evaluations/{short(fingerprint)}/{short(pairs_sha256)}.safetensors"
 
 
 # --- run

@@ -40,7 +40,7 @@ class ModelCard:
     origins: tuple[Origin, ...]
     stages: tuple[StageConfig, ...]
     all_teachers: tuple[str, ...]
-    corpus_fingerprint: str
+    corpus_content: str
     corpus_rows: int
 
     @classmethod
@@ -59,13 +59,18 @@ class ModelCard:
             origins=(backbone, *teachers),
             stages=recipe.stages,
             all_teachers=tuple(recipe.teachers),
-            corpus_fingerprint=manifest.fingerprint,
+            corpus_content=manifest.content,
             corpus_rows=manifest.rows,
         )
 
     @property
     def license(self) -> str | None:
-        """The most restrictive licence among the origins; None when none states one."""
+        """The most restrictive licence among the origins; None when one of them states none, for its terms may be stricter."""
+        return None if any(not origin.license for origin in self.origins) else self.strictest_stated
+
+    @property
+    def strictest_stated(self) -> str | None:
+        """The most restrictive licence among the origins that state one; None when none does."""
         return most_restrictive(origin.license for origin in self.origins if origin.license)
 
     def markdown(self) -> str:
@@ -88,10 +93,13 @@ class ModelCard:
     def _license(self) -> str:
         unstated = [origin.role for origin in self.origins if not origin.license]
         lines = []
-        if self.license:
-            holders = ", ".join(origin.role for origin in self.origins if origin.license == self.license)
-            lines.append(f"**Licence: {self.license}**, the most restrictive among this model's origins ({holders}).")
-            if restriction(self.license) == _NON_COMMERCIAL:
+        if strictest := self.strictest_stated:
+            holders = ", ".join(origin.role for origin in self.origins if origin.license == strictest)
+            among = "the origins that state one" if unstated else "this model's origins"
+            lines.append(
+                f"**Licence: {'at least ' if unstated else ''}{strictest}**, the most restrictive among {among} ({holders})."
+            )
+            if restriction(strictest) == _NON_COMMERCIAL:
                 lines.append("It does not allow commercial use, and that follows this model.")
         if unstated:
             lines.append(f"**Not stated:** {', '.join(unstated)}. Find out on whose terms before you use or share this model.")
@@ -144,7 +152,7 @@ class ModelCard:
         return (
             f"## Training\n\nDistilled with mtd-ray {__version__} in stages (arXiv 2412.19048).\n\n"
             + _table(("stage", "teachers", "trained", "losses per head", "lr", "steps × batch"), rows)
-            + f"\n\n- corpus: {self.corpus_rows:,} texts, content hash `{self.corpus_fingerprint}`"
+            + f"\n\n- corpus: {self.corpus_rows:,} texts, content hash `{self.corpus_content}`"
             + f"\n- recipe fingerprint: `{self.recipe_fingerprint}`"
         )
 

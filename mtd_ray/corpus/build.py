@@ -25,7 +25,7 @@ from mtd_ray.corpus.manifest import (
     load_manifest,
 )
 from mtd_ray.corpus.sources import JSONL_SUFFIXES, PARQUET_SUFFIXES, read_columns, read_huggingface, read_jsonl, read_parquet
-from mtd_ray.errors import CorpusError
+from mtd_ray.errors import CorpusError, StorageError
 from mtd_ray.objects import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -55,8 +55,8 @@ def build_corpus(store: ObjectStore, recipe: Recipe) -> Manifest:
 
 def _build(store: ObjectStore, recipe: Recipe) -> Manifest:
     corpus = corpus_fingerprint(recipe.corpus, recipe.evaluate, recipe.seed)
-    files = _source_files(recipe, store)
-    pairs, texts = _open(recipe, store, files)
+    inputs = {name: size for path, suffixes in _inputs(recipe) for name, size in _sizes(path, suffixes, store).items()}
+    pairs, texts = _open(recipe, store, _source_files(recipe, store))
     evaluation = {
         content_key(normalise(text)) for table in pairs.values() for column in table.columns for text in column.to_pylist()
     }
@@ -65,7 +65,8 @@ def _build(store: ObjectStore, recipe: Recipe) -> Manifest:
     if not shards:
         raise CorpusError(f"nothing is left of corpus.source to train on: {_describe(cleaner.counts)}")
     keys = {name: _write(store, layout.corpus_pairs(corpus, name), table) for name, table in pairs.items()}
-    manifest = Manifest(corpus, shards, dict(cleaner.counts), keys, {file.name: file.size for file in files})
+    hashes = {name: content_hash(table) for name, table in pairs.items()}
+    manifest = Manifest(corpus, shards, dict(cleaner.counts), keys, inputs, hashes)
     logger.info("corpus %s: %s", layout.short(corpus), _describe(cleaner.counts))
     if not store.create(layout.corpus_manifest(corpus), manifest.to_json()):
         return load_manifest(store, recipe)
@@ -93,6 +94,21 @@ def _source_files(recipe: Recipe, store: ObjectStore) -> list[SourceFile]:
     if isinstance(source, ParquetSource):
         return find_files(source.path, PARQUET_SUFFIXES, store)
     return find_files(source.path, JSONL_SUFFIXES, store) if isinstance(source, JsonlSource) else []
+
+
+def _inputs(recipe: Recipe) -> list[tuple[str, tuple[str, ...]]]:
+    """Every path that texts or evaluation pairs are read from, and the ends of its files' names."""
+    source = recipe.corpus.source
+    inputs: list[tuple[str, tuple[str, ...]]] = [(path, PARQUET_SUFFIXES) for path in recipe.evaluate.pairs.values()]
+    if isinstance(source, ParquetSource):
+        inputs.append((source.path, PARQUET_SUFFIXES))
+    if isinstance(source, JsonlSource):
+        inputs.append((source.path, JSONL_SUFFIXES))
+    return inputs
+
+
+def _sizes(path: str, suffixes: tuple[str, ...], store: ObjectStore) -> dict[str, int]:
+    return {file.name: file.size for file in find_files(path, suffixes, store)}
 
 
 def _read_pairs(path: str, store: ObjectStore) -> pa.Table:
@@ -133,13 +149,18 @@ def _describe(counts: dict[str, int]) -> str:
 
 
 def _warn_about_changes(manifest: Manifest, recipe: Recipe, store: ObjectStore) -> None:
-    """A corpus is never changed; say so when its source was."""
-    if not manifest.inputs:
-        return
-    try:
-        files = {file.name: file.size for file in _source_files(recipe, store)}
-    except CorpusError:
-        return  # a source may be removed once its corpus is built
-    if files != manifest.inputs:
-        key = layout.corpus(manifest.fingerprint)
-        logger.warning("the source's files changed since the corpus was built; the built one is used (to rebuild, delete %s)", key)
+    """A corpus is never changed; say so when a file it was built from was."""
+    found: dict[str, int] = {}
+    all_there = True
+    for path, suffixes in _inputs(recipe):
+        try:
+            found |= _sizes(path, suffixes, store)
+        except (CorpusError, StorageError):
+            all_there = False  # what a corpus was built from may be removed
+    changed = found.items() ^ manifest.inputs.items() if all_there else found.items() - manifest.inputs.items()
+    if changed:
+        logger.warning(
+            "files changed since the corpus was built, %s for one; the built corpus is used (to rebuild, delete %s)",
+            min(changed)[0],
+            layout.corpus(manifest.fingerprint),
+        )

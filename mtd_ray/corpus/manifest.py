@@ -18,7 +18,7 @@ from mtd_ray.objects import ObjectStore
 
 SHARD_SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("kind", pa.string())])
 PAIRS_SCHEMA = pa.schema([("query", pa.string()), ("passage", pa.string())])
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Manifest:
     """What a corpus consists of.
 
     ``counts`` says what became of the texts that were read (``read``, ``kept``, and one entry per reason to drop one).
-    ``pairs`` maps each evaluation task's name to the key of its pairs. ``inputs`` are the files that were read and their bytes.
+    ``pairs`` maps each evaluation task's name to the key of its pairs, ``pairs_sha256`` to their :func:`content_hash`. ``inputs``
+    are the files that were read, texts and pairs, and their bytes.
     """
 
     fingerprint: str
@@ -44,11 +45,21 @@ class Manifest:
     counts: dict[str, int]
     pairs: dict[str, str]
     inputs: dict[str, int] = field(default_factory=dict)
+    pairs_sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pairs.keys() != self.pairs_sha256.keys():
+            raise ValueError("pairs and pairs_sha256 name different tasks")
 
     @property
     def rows(self) -> int:
         """Number of texts."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def content(self) -> str:
+        """Digest of all texts and evaluation pairs, in order: equal for equal content, wherever it was read from."""
+        return fingerprint({"shards": [shard.sha256 for shard in self.shards], "pairs": self.pairs_sha256})
 
     def to_json(self) -> bytes:
         """The stored form: stable bytes for equal manifests."""
@@ -60,10 +71,10 @@ class Manifest:
         try:
             tree: dict[str, Any] = json.loads(data)
             if tree.pop("format") != _FORMAT:
-                raise ValueError("unknown format")
+                raise ValueError("it was written by another version")
             return cls(**(tree | {"shards": tuple(Shard(**shard) for shard in tree["shards"])}))
         except (ValueError, TypeError, KeyError) as error:
-            raise CorpusError(f"{where} is damaged ({error}): delete it and build the corpus again") from None
+            raise CorpusError(f"{where} cannot be used ({error}): delete it and build the corpus again") from None
 
 
 def corpus_fingerprint(corpus: CorpusConfig, evaluate: EvaluateConfig, seed: int) -> str:
@@ -89,21 +100,26 @@ def load_manifest(store: ObjectStore, recipe: Recipe) -> Manifest:
 
 def read_shard(store: ObjectStore, shard: Shard) -> pa.Table:
     """A shard's texts: columns ``id``, ``text``, ``kind``, in corpus order. CorpusError when the content is not what was built."""
-    table = _read_parquet(store, shard.key, SHARD_SCHEMA)
-    if content_hash(table) != shard.sha256:
-        raise CorpusError(f"{store.url}/{shard.key} is not the shard that was built (its content hash differs): {_REBUILD}")
-    return table
+    return _verified(_read_parquet(store, shard.key, SHARD_SCHEMA), shard.sha256, f"{store.url}/{shard.key}", "texts")
 
 
-def read_pairs(store: ObjectStore, key: str) -> pa.Table:
-    """Evaluation pairs: columns ``query``, ``passage``; row i's passage answers row i's query."""
-    return _read_parquet(store, key, PAIRS_SCHEMA)
+def read_pairs(store: ObjectStore, key: str, sha256: str) -> pa.Table:
+    """Evaluation pairs: columns ``query``, ``passage``; row i's passage answers row i's query.
+
+    Raises:
+        CorpusError: the content is not what was built.
+    """
+    return _verified(_read_parquet(store, key, PAIRS_SCHEMA), sha256, f"{store.url}/{key}", "evaluation pairs")
 
 
 def content_hash(table: pa.Table) -> str:
-    """sha256 over every row's id, text and kind, each with its length, so that it does not depend on how Parquet wrote them."""
+    """sha256 over every row's texts, column by column, each with its length, so that it does not depend on how Parquet wrote them.
+
+    Args:
+        table: of ``SHARD_SCHEMA`` or ``PAIRS_SCHEMA``.
+    """
     digest = hashlib.sha256()
-    for row in zip(*(table.column(name).to_pylist() for name in SHARD_SCHEMA.names), strict=True):
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
         digest.update(_framed(row))
     return digest.hexdigest()
 
@@ -113,6 +129,12 @@ def _framed(values: Iterable[str]) -> bytes:
 
 
 _REBUILD = "delete the corpus folder and build it again"
+
+
+def _verified(table: pa.Table, sha256: str, where: str, what: str) -> pa.Table:
+    if content_hash(table) != sha256:
+        raise CorpusError(f"{where} does not hold the {what} that were built (its content hash differs): {_REBUILD}")
+    return table
 
 
 def _read_parquet(store: ObjectStore, key: str, schema: pa.Schema) -> pa.Table:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mtd_ray import layout
@@ -20,7 +20,7 @@ from mtd_ray.evaluate.texts import RetrievalTexts
 from mtd_ray.evaluate.vectors import TaskVectors, concatenated
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import fetch_folder, published_files
-from mtd_ray.teachers import open_teacher
+from mtd_ray.teachers import Limiter, open_teacher
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class Measured(Protocol):
         """Digest of everything that decides its vectors."""
         ...
 
-    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
-        """Its vectors of a task of the corpus with this fingerprint, by size."""
+    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        """Its vectors of a task's texts, by size; ``pairs_sha256`` is the content hash of the pairs the texts are from."""
         ...
 
 
@@ -57,8 +57,8 @@ class ExportedStudent:
     role: Role
     prefix: str
     sizes: tuple[int, ...] | None
-    cpus: float = 1.0
-    gpus: float = 0.0
+    cpus: float
+    gpus: float
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class ExportedStudent:
     def identity(self, store: ObjectStore) -> str:
         return fingerprint([published_files(store, self.prefix), list(self.sizes or ())])
 
-    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
         with tempfile.TemporaryDirectory() as scratch:
             fetch_folder(store, self.prefix, Path(scratch) / "student")
             encoder = StudentEncoder.load(Path(scratch) / "student")
@@ -83,11 +83,15 @@ class ExportedStudent:
 
 @dataclass(frozen=True)
 class MeasuredTeacher:
-    """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them."""
+    """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them.
+
+    ``limiter`` shares the account's quota with the other tasks; only teachers behind an API use one.
+    """
 
     name: str
     config: Teacher
     role: Role = "teacher"
+    limiter: Limiter | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -104,19 +108,31 @@ class MeasuredTeacher:
     def identity(self, store: ObjectStore) -> str:
         return teacher_fingerprint(self.config)
 
-    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
-        key = layout.teacher_evaluation(teacher_fingerprint(self.config), corpus, texts.name)
+    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        key = layout.teacher_evaluation(teacher_fingerprint(self.config), pairs_sha256)
         if (stored := store.find(key)) is not None:
-            arrays = load(stored)
-            found = TaskVectors(arrays["queries"], arrays["passages"])
+            found = self._read(stored, texts, f"{store.url}/{key}")
         else:
-            found = self._embed(texts)
-            store.put(key, save({"queries": found.queries, "passages": found.passages}))
+            found, failed = self._embed(texts)
+            if not failed:  # a failure may pass; the next evaluation asks again
+                store.put(key, save({"queries": found.queries, "passages": found.passages}))
         return {self.config.dimensions: found}
 
-    def _embed(self, texts: RetrievalTexts) -> TaskVectors:
+    def _read(self, stored: bytes, texts: RetrievalTexts, where: str) -> TaskVectors:
+        expected = {"queries": len(texts.queries), "passages": len(texts.passages)}
+        try:
+            arrays = load(stored)
+        except SafetensorError as error:
+            raise EvaluationError(f"{where} is damaged ({error}): delete it and evaluate again") from None
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != {name: (rows, self.config.dimensions) for name, rows in expected.items()}:
+            raise EvaluationError(f"{where} holds {shapes}, not vectors of task {texts.name!r}: delete it and evaluate again")
+        return TaskVectors(arrays["queries"], arrays["passages"])
+
+    def _embed(self, texts: RetrievalTexts) -> tuple[TaskVectors, int]:
+        """The vectors, and how many texts failed."""
         kinds = ["query"] * len(texts.queries) + ["passage"] * len(texts.passages)
-        client = open_teacher(self.name, self.config)
+        client = open_teacher(self.name, self.config, limiter=self.limiter)
         try:
             answer = client.embed([*texts.queries, *texts.passages], kinds)  # type: ignore[arg-type]
         finally:
@@ -128,14 +144,14 @@ class MeasuredTeacher:
         if len(answer.failures) == texts.count:
             raise EvaluationError(f"teacher {self.name}: not one text of task {texts.name!r} could be embedded: {reason}")
         queries, passages = np.split(answer.vectors, [len(texts.queries)])
-        return TaskVectors(queries, passages)
+        return TaskVectors(queries, passages), len(answer.failures)
 
 
 @dataclass(frozen=True)
 class ConcatenatedTeachers:
     """All teachers side by side: what the student is taught, as an upper reference. Reads the vectors the teachers left."""
 
-    teachers: Mapping[str, Teacher]
+    teachers: tuple[MeasuredTeacher, ...]
     role: Role = "concatenated"
     name: str = "all teachers, concatenated"
     label: str = "concatenated"
@@ -143,11 +159,9 @@ class ConcatenatedTeachers:
     gpus: float = 0.0
 
     def identity(self, store: ObjectStore) -> str:
-        return fingerprint([[teacher_fingerprint(config), config.weight] for config in self.teachers.values()])
+        return fingerprint([[teacher.identity(store), teacher.config.weight] for teacher in self.teachers])
 
-    def vectors(self, store: ObjectStore, corpus: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
-        parts = [
-            MeasuredTeacher(name, config).vectors(store, corpus, texts)[config.dimensions] for name, config in self.teachers.items()
-        ]
-        fused = concatenated(parts, [config.weight for config in self.teachers.values()])
+    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+        parts = [teacher.vectors(store, pairs_sha256, texts)[teacher.config.dimensions] for teacher in self.teachers]
+        fused = concatenated(parts, [teacher.config.weight for teacher in self.teachers])
         return {fused.size: fused}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mtd_ray import layout
-from mtd_ray.config import Recipe, fingerprint
+from mtd_ray.config import OpenAITeacher, Recipe, Teacher, fingerprint
 from mtd_ray.corpus import read_pairs
 from mtd_ray.errors import EvaluationError, MtdError
 from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
@@ -22,6 +22,7 @@ from mtd_ray.objects import ObjectStore
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
+    from mtd_ray.teachers import Limiter
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 3
@@ -35,7 +36,7 @@ class Measurement:
     model: Measured
     task: str
     pairs_key: str
-    corpus: str
+    pairs_sha256: str
     scores_key: str
     identity: str
 
@@ -51,8 +52,8 @@ class Measurement:
         """Measure, keep the scores, and return them by size."""
         from mtd_ray.evaluate.score import score  # mteb takes seconds to import, and only here
 
-        texts = RetrievalTexts.from_pairs(self.task, read_pairs(store, self.pairs_key))
-        vectors = self.model.vectors(store, self.corpus, texts)
+        texts = RetrievalTexts.from_pairs(self.task, read_pairs(store, self.pairs_key, self.pairs_sha256))
+        vectors = self.model.vectors(store, self.pairs_sha256, texts)
         scores = {size: score(texts, found) for size, found in vectors.items()}
         record = {"identity": self.identity, "model": self.model.name, "task": self.task, "scores": scores}
         store.put(self.scores_key, json.dumps(record).encode())
@@ -80,20 +81,37 @@ def evaluate(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Results:
 def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
     run = recipe.run_name
     sizes = tuple(sorted(recipe.student.heads))
+    resources = (recipe.train.num_cpus, recipe.train.num_gpus)
     singles: list[Measured] = [
-        ExportedStudent("student", layout.run_student(run), sizes),
-        ExportedStudent("untrained", layout.run_untrained(run), None),
+        ExportedStudent("student", layout.run_student(run), sizes, *resources),
+        ExportedStudent("untrained", layout.run_untrained(run), None, *resources),
     ]
     if not recipe.evaluate.baselines:
         return singles, []
-    singles += [MeasuredTeacher(name, config) for name, config in recipe.teachers.items()]
-    return singles, [ConcatenatedTeachers(recipe.teachers)] if len(recipe.teachers) > 1 else []
+    limiters = _start_limiters(recipe.teachers)
+    teachers = tuple(MeasuredTeacher(name, config, limiter=limiters.get(name)) for name, config in recipe.teachers.items())
+    return [*singles, *teachers], [ConcatenatedTeachers(teachers)] if len(teachers) > 1 else []
+
+
+def _start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, Limiter]:
+    """One limiter per account, as a harvest has, by teacher."""
+    from mtd_ray.harvest.quota import SharedLimiter, account_of  # brings Ray Data, which the tasks that import this do not need
+
+    accounts: dict[tuple[str, ...], Limiter] = {}
+    limiters = {}
+    for name, teacher in teachers.items():
+        if isinstance(teacher, OpenAITeacher):
+            account = account_of(teacher)
+            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota)
+            limiters[name] = accounts[account]
+    return limiters
 
 
 def _planned(store: ObjectStore, recipe: Recipe, manifest: Manifest, model: Measured, task: str) -> Measurement:
     scores_key = f"{layout.run_report(recipe.run_name)}/scores/{task}/{model.label}.json"
-    identity = fingerprint([model.identity(store), manifest.pairs[task]])
-    return Measurement(model, task, manifest.pairs[task], manifest.fingerprint, scores_key, identity)
+    pairs_sha256 = manifest.pairs_sha256[task]
+    identity = fingerprint([model.identity(store), pairs_sha256])
+    return Measurement(model, task, manifest.pairs[task], pairs_sha256, scores_key, identity)
 
 
 def _measure(store: ObjectStore, wanted: Sequence[Measurement]) -> _Scores:

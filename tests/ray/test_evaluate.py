@@ -12,6 +12,7 @@ import pytest
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.corpus.manifest import content_hash
 from mtd_ray.errors import MtdError
 from mtd_ray.evaluate import evaluate
 from mtd_ray.export import export_student
@@ -52,7 +53,9 @@ def prepare(store: ObjectStore, recipe: Recipe, folder: Path) -> Manifest:
     table = pa.table({"query": [passage[: len(passage) // 2 + 5] for passage in passages], "passage": passages})
     pq.write_table(table, folder / "pairs.parquet")
     store.put("pairs", (folder / "pairs.parquet").read_bytes())
-    return Manifest(fingerprint="c" * 64, shards=(), counts={}, pairs={"heldout": "pairs"})
+    return Manifest(
+        fingerprint="c" * 64, shards=(), counts={}, pairs={"heldout": "pairs"}, pairs_sha256={"heldout": content_hash(table)}
+    )
 
 
 def test_every_model_is_measured_once(base: str, tmp_path: Path, local_store: ObjectStore) -> None:

@@ -23,6 +23,12 @@ def test_a_runs_keys_stay_inside_the_run() -> None:
     assert len(set(keys)) == len(keys)
 
 
+def test_evaluation_vectors_are_kept_per_teacher_and_pairs() -> None:
+    other = DIGEST[::-1]
+    keys = {layout.teacher_evaluation(teacher, pairs) for teacher in (DIGEST, other) for pairs in (DIGEST, other)}
+    assert len(keys) == 4
+
+
 def test_checkpoints_sort_in_the_order_they_were_made() -> None:
     made = [layout.run_checkpoint("r", stage, step) for stage, step in ((0, 9), (0, 100), (1, 0), (1, 20), (10, 5))]
     assert made == sorted(made)

@@ -12,7 +12,7 @@ from mtd_ray.config import Recipe
 from mtd_ray.licenses import most_restrictive
 from mtd_ray.model_card import ModelCard
 
-MANIFEST: Any = SimpleNamespace(fingerprint="c0ffee", rows=12_345)
+MANIFEST: Any = SimpleNamespace(content="c0ffee", rows=12_345)
 
 
 def card(**changes: Any) -> ModelCard:
@@ -65,6 +65,8 @@ def test_most_restrictive_licence_is_on_top() -> None:
 def test_unstated_licence_is_said() -> None:
     text = card(teachers={"api": {"provider": "openai", "model": "m", "dimensions": 16}}).markdown()
     assert "**Not stated:** teacher api" in text
+    assert "**Licence: at least cc-by-nc-4.0**" in text
+    assert front_matter(text)["license"] == "other"
 
 
 def test_base_model_library_and_sizes() -> None:

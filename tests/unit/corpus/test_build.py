@@ -145,7 +145,49 @@ def test_evaluation_pairs_are_copied_and_their_texts_removed(
     assert _texts(local_store, manifest) == ["three"]
     assert manifest.counts["evaluation"] == 2
     assert list(manifest.pairs) == ["mine"]
-    assert read_pairs(local_store, manifest.pairs["mine"]).to_pylist() == [{"query": "one?", "passage": "Two  things"}]
+    stored = read_pairs(local_store, manifest.pairs["mine"], manifest.pairs_sha256["mine"])
+    assert stored.to_pylist() == [{"query": "one?", "passage": "Two  things"}]
+
+
+def test_changed_evaluation_pairs_are_told_and_not_used(
+    local_store: ObjectStore, make_recipe: MakeRecipe, write_parquet: WriteParquet, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = write_parquet(text=["one"])
+    pairs = write_parquet("pairs.parquet", query=["a"], passage=["b"])
+    recipe = make_recipe(_parquet(texts), evaluate={"pairs": {"mine": pairs}})
+    first = build_corpus(local_store, recipe)
+    Path(texts).unlink()  # a source may go; that hides no change of another file
+    with caplog.at_level(logging.WARNING):
+        build_corpus(local_store, recipe)
+        assert not caplog.records
+        write_parquet("pairs.parquet", query=["a longer one"], passage=["b"])
+        assert build_corpus(local_store, recipe) == first
+    assert f"{pairs} for one" in caplog.text
+
+
+def test_content_follows_texts_and_pairs_not_settings(
+    local_store: ObjectStore, make_recipe: MakeRecipe, write_parquet: WriteParquet
+) -> None:
+    def built(texts: list[str], passage: str, **corpus: Any) -> Manifest:
+        paths = write_parquet(text=texts), write_parquet("pairs.parquet", query=["a"], passage=[passage])
+        for info in list(local_store.list()):
+            local_store.delete(info.key)
+        return build_corpus(local_store, make_recipe(_parquet(paths[0]), evaluate={"pairs": {"mine": paths[1]}}, **corpus))
+
+    first = built(["one"], "b")
+    other_settings = built(["one"], "b", max_chars=99)
+    assert other_settings.content == first.content
+    assert other_settings.fingerprint != first.fingerprint
+    assert other_settings.pairs_sha256 == first.pairs_sha256
+    assert len({first.content, built(["two"], "b").content, built(["one"], "c").content}) == 3
+
+
+def test_damaged_pairs_are_found(local_store: ObjectStore, make_recipe: MakeRecipe, write_parquet: WriteParquet) -> None:
+    pairs = write_parquet("pairs.parquet", query=["a"], passage=["b"])
+    manifest = build_corpus(local_store, make_recipe(_parquet(write_parquet(text=["one"])), evaluate={"pairs": {"mine": pairs}}))
+    local_store.put(manifest.pairs["mine"], Path(write_parquet("other.parquet", query=["a"], passage=["c"])).read_bytes())
+    with pytest.raises(CorpusError, match=r"mine\.parquet does not hold the evaluation pairs that were built"):
+        read_pairs(local_store, manifest.pairs["mine"], manifest.pairs_sha256["mine"])
 
 
 def test_unfit_evaluation_pairs_are_refused(local_store: ObjectStore, make_recipe: MakeRecipe, write_parquet: WriteParquet) -> None:
@@ -169,7 +211,7 @@ def test_docstrings_give_a_corpus_and_heldout_pairs(local_store: ObjectStore, ma
     source = {"format": "docstrings", "packages": ("fake-docs",), "heldout_pairs": 6}
     recipe = make_recipe(source, limit=20, shard_rows=8)
     manifest = build_corpus(local_store, recipe)
-    pairs = read_pairs(local_store, manifest.pairs["heldout"])
+    pairs = read_pairs(local_store, manifest.pairs["heldout"], manifest.pairs_sha256["heldout"])
     texts = _texts(local_store, manifest)
     assert len(pairs) == 6
     assert len(texts) == 20
@@ -195,7 +237,7 @@ def test_a_damaged_shard_is_found(local_store: ObjectStore, recipe: Recipe) -> N
     good = local_store.get(first.key)
     for damaged in (good[:-30], local_store.get(second.key), b""):
         local_store.put(first.key, damaged)
-        with pytest.raises(CorpusError, match=f"{first.key} is (damaged|not the shard)"):
+        with pytest.raises(CorpusError, match=f"{first.key} (is damaged|does not hold the texts)"):
             read_shard(local_store, first)
     local_store.delete(first.key)
     with pytest.raises(StorageError, match="no such object"):
@@ -212,7 +254,7 @@ def test_a_shard_is_its_content_not_its_bytes(local_store: ObjectStore, recipe: 
 
 def test_a_damaged_manifest_is_found(local_store: ObjectStore, recipe: Recipe) -> None:
     key = layout.corpus_manifest(build_corpus(local_store, recipe).fingerprint)
-    for damaged in (b"{", b"[]", b'{"format": 2}', b'{"format": 1}', local_store.get(key).replace(b'"rows"', b'"row"')):
+    for damaged in (b"{", b"[]", b'{"format": 1}', b'{"format": 2}', local_store.get(key).replace(b'"rows"', b'"row"')):
         local_store.put(key, damaged)
-        with pytest.raises(CorpusError, match=r"manifest\.json is damaged"):
+        with pytest.raises(CorpusError, match=r"manifest\.json cannot be used"):
             load_manifest(local_store, recipe)

@@ -19,7 +19,7 @@ from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student
-from mtd_ray.teachers import Answer
+from mtd_ray.teachers import Answer, Limiter, Unlimited
 from tests.tiny_models import sentences, tiny_bert
 
 TEXTS = RetrievalTexts.from_pairs(
@@ -52,7 +52,7 @@ def teacher(model: str, size: int, weight: float = 1.0) -> OpenAITeacher:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeTeacher]:
     clients: dict[str, FakeTeacher] = {"a": FakeTeacher(4), "b": FakeTeacher(6)}
-    monkeypatch.setattr(models, "open_teacher", lambda name, config: clients[name])
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: clients[name])
     return clients
 
 
@@ -66,7 +66,7 @@ def test_teacher_is_asked_with_kinds_and_only_once(opened: dict[str, FakeTeacher
     assert opened["a"].asked == 10
 
 
-def test_another_corpus_or_model_is_asked_again(opened: dict[str, FakeTeacher], local_store: ObjectStore) -> None:
+def test_other_pairs_or_another_model_are_asked_again(opened: dict[str, FakeTeacher], local_store: ObjectStore) -> None:
     MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "c" * 64, TEXTS)
     MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "d" * 64, TEXTS)
     MeasuredTeacher("a", teacher("other", 4)).vectors(local_store, "c" * 64, TEXTS)
@@ -76,33 +76,60 @@ def test_another_corpus_or_model_is_asked_again(opened: dict[str, FakeTeacher], 
 def test_failed_texts_are_told_and_counted_as_not_found(
     monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(models, "open_teacher", lambda name, config: FakeTeacher(4, failing=[3]))
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: FakeTeacher(4, failing=[3]))
     found = MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "c" * 64, TEXTS)[4]
     assert not found.queries[3].any()
     assert "1 of 10 texts of task heldout failed, text 3: refused" in caplog.text
+    assert not list(local_store.list())  # the next evaluation asks again
+
+
+def test_stored_vectors_of_other_texts_are_refused(opened: dict[str, FakeTeacher], local_store: ObjectStore) -> None:
+    measured = MeasuredTeacher("a", teacher("m", 4))
+    measured.vectors(local_store, "c" * 64, TEXTS)
+    (info,) = local_store.list()
+    fewer = RetrievalTexts(TEXTS.name, TEXTS.queries[:4], TEXTS.passages, TEXTS.relevant[:4])
+    with pytest.raises(EvaluationError, match=rf"{info.key} holds .*\(5, 4\).* not vectors of task 'heldout': delete it"):
+        measured.vectors(local_store, "c" * 64, fewer)
+    local_store.put(info.key, local_store.get(info.key)[:-9])
+    with pytest.raises(EvaluationError, match=rf"{info.key} is damaged"):
+        measured.vectors(local_store, "c" * 64, TEXTS)
+
+
+def test_teacher_is_opened_with_the_shared_limiter(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
+    limiters = []
+
+    def opened(name: str, config: OpenAITeacher, limiter: Limiter | None) -> FakeTeacher:
+        limiters.append(limiter)
+        return FakeTeacher(4)
+
+    monkeypatch.setattr(models, "open_teacher", opened)
+    shared = Unlimited()
+    MeasuredTeacher("a", teacher("m", 4), limiter=shared).vectors(local_store, "c" * 64, TEXTS)
+    assert limiters == [shared]
 
 
 def test_teacher_that_answers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
-    monkeypatch.setattr(models, "open_teacher", lambda name, config: FakeTeacher(4, failing=range(10)))
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: FakeTeacher(4, failing=range(10)))
     with pytest.raises(EvaluationError, match="not one text of task 'heldout'"):
         MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "c" * 64, TEXTS)
 
 
 def test_concatenation_reads_what_the_teachers_left(opened: dict[str, FakeTeacher], local_store: ObjectStore) -> None:
     configs = {"a": teacher("m", 4), "b": teacher("n", 6, weight=4.0)}
-    for name, config in configs.items():
-        MeasuredTeacher(name, config).vectors(local_store, "c" * 64, TEXTS)
+    teachers = tuple(MeasuredTeacher(name, config) for name, config in configs.items())
+    for measured in teachers:
+        measured.vectors(local_store, "c" * 64, TEXTS)
     asked = [client.asked for client in opened.values()]
-    fused = ConcatenatedTeachers(configs).vectors(local_store, "c" * 64, TEXTS)[10]
+    fused = ConcatenatedTeachers(teachers).vectors(local_store, "c" * 64, TEXTS)[10]
     assert [client.asked for client in opened.values()] == asked
     np.testing.assert_allclose(np.linalg.norm(fused.passages[:, :4], axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(fused.passages[:, 4:], axis=1), 2, atol=1e-5)
 
 
 def test_weights_change_the_concatenation_not_the_teachers(local_store: ObjectStore) -> None:
-    light, heavy = teacher("m", 4), teacher("m", 4, weight=2.0)
-    assert MeasuredTeacher("a", light).identity(local_store) == MeasuredTeacher("a", heavy).identity(local_store)
-    assert ConcatenatedTeachers({"a": light}).identity(local_store) != ConcatenatedTeachers({"a": heavy}).identity(local_store)
+    light, heavy = (MeasuredTeacher("a", teacher("m", 4, weight)) for weight in (1.0, 2.0))
+    assert light.identity(local_store) == heavy.identity(local_store)
+    assert ConcatenatedTeachers((light,)).identity(local_store) != ConcatenatedTeachers((heavy,)).identity(local_store)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +151,7 @@ def published(student: Student, store: ObjectStore, folder: Path, prefix: str) -
 
 def test_student_at_every_size_with_its_query_prompt(student: Student, local_store: ObjectStore, tmp_path: Path) -> None:
     published(student, local_store, tmp_path / "student", "s")
-    found = ExportedStudent("student", "s", (8, 16)).vectors(local_store, "c" * 64, TEXTS)
+    found = ExportedStudent("student", "s", (8, 16), 1.0, 0.0).vectors(local_store, "c" * 64, TEXTS)
     assert sorted(found) == [8, 16]
     model = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     np.testing.assert_allclose(found[16].queries, model.encode(list(TEXTS.queries), prompt_name="query"), atol=1e-5)
@@ -133,12 +160,14 @@ def test_student_at_every_size_with_its_query_prompt(student: Student, local_sto
 
 def test_default_size_only(student: Student, local_store: ObjectStore, tmp_path: Path) -> None:
     published(student, local_store, tmp_path / "student", "u")
-    assert list(ExportedStudent("untrained", "u", None).vectors(local_store, "c" * 64, TEXTS)) == [16]
+    assert list(ExportedStudent("untrained", "u", None, 1.0, 0.0).vectors(local_store, "c" * 64, TEXTS)) == [16]
 
 
 def test_identity_follows_the_weights(student: Student, local_store: ObjectStore, tmp_path: Path) -> None:
     published(student, local_store, tmp_path / "one", "one")
     published(student, local_store, tmp_path / "same", "same")
     published(Student.build(student.config, seed=2), local_store, tmp_path / "other", "other")
-    one, same, other = (ExportedStudent("student", prefix, (8,)).identity(local_store) for prefix in ("one", "same", "other"))
+    one, same, other = (
+        ExportedStudent("student", prefix, (8,), 1.0, 0.0).identity(local_store) for prefix in ("one", "same", "other")
+    )
     assert one == same != other
