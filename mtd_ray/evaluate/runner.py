@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mtd_ray import layout
-from mtd_ray.config import OpenAITeacher, Recipe, Teacher, fingerprint
+from mtd_ray.config import Recipe, fingerprint
 from mtd_ray.corpus import read_pairs
 from mtd_ray.errors import EvaluationError, MtdError
 from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
@@ -22,7 +22,6 @@ from mtd_ray.objects import ObjectStore
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
-    from mtd_ray.teachers import Limiter
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 3
@@ -88,23 +87,11 @@ def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
     ]
     if not recipe.evaluate.baselines:
         return singles, []
-    limiters = _start_limiters(recipe.teachers)
+    from mtd_ray.harvest.quota import start_limiters  # brings Ray Data, which the tasks that import this do not need
+
+    limiters = start_limiters(recipe.teachers)
     teachers = tuple(MeasuredTeacher(name, config, limiter=limiters.get(name)) for name, config in recipe.teachers.items())
     return [*singles, *teachers], [ConcatenatedTeachers(teachers)] if len(teachers) > 1 else []
-
-
-def _start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, Limiter]:
-    """One limiter per account, as a harvest has, by teacher."""
-    from mtd_ray.harvest.quota import SharedLimiter, account_of  # brings Ray Data, which the tasks that import this do not need
-
-    accounts: dict[tuple[str, ...], Limiter] = {}
-    limiters = {}
-    for name, teacher in teachers.items():
-        if isinstance(teacher, OpenAITeacher):
-            account = account_of(teacher)
-            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota)
-            limiters[name] = accounts[account]
-    return limiters
 
 
 def _planned(store: ObjectStore, recipe: Recipe, manifest: Manifest, model: Measured, task: str) -> Measurement:

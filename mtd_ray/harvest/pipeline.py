@@ -21,12 +21,12 @@ import numpy as np
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from mtd_ray.config import OpenAITeacher, Recipe, Teacher
+from mtd_ray.config import Recipe, Teacher
 from mtd_ray.corpus import Manifest, Shard
 from mtd_ray.harvest.failures import FailureLimit, require_few_failures
 from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
 from mtd_ray.harvest.progress import Progress
-from mtd_ray.harvest.quota import SharedLimiter, account_of
+from mtd_ray.harvest.quota import SharedLimiter, start_limiters
 from mtd_ray.harvest.receipt import HarvestReceipt, read_commits
 from mtd_ray.harvest.worker import PartWorker, Receipt
 from mtd_ray.objects import ObjectStore
@@ -90,24 +90,12 @@ def harvest(
     return receipts
 
 
-def _start_limiters(plans: list[Plan]) -> dict[str, SharedLimiter]:
-    """One limiter per account, by teacher."""
-    accounts: dict[tuple[str, ...], SharedLimiter] = {}
-    limiters = {}
-    for plan in plans:
-        if isinstance(plan.teacher, OpenAITeacher):
-            account = account_of(plan.teacher)
-            accounts[account] = accounts.get(account) or SharedLimiter.start(plan.teacher.quota)
-            limiters[plan.name] = accounts[account]
-    return limiters
-
-
 def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
     """Harvest all teachers at once, each in a thread.
 
     The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
     """
-    limiters = _start_limiters(plans)
+    limiters = start_limiters({plan.name: plan.teacher for plan in plans})
     feed: _Feed = queue.Queue()
     stop = threading.Event()
     running = {plan.name for plan in plans}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
-from mtd_ray.config import OpenAITeacher, QuotaConfig
+from mtd_ray.config import OpenAITeacher, QuotaConfig, Teacher
 from mtd_ray.harvest.pacing import Pacer
 from mtd_ray.teachers import TeacherUnavailable
 
@@ -71,3 +71,15 @@ class SharedLimiter:
                 if time.monotonic() > deadline:
                     raise TeacherUnavailable("the quota actor did not come back; check the cluster's nodes and run again") from None
                 self._sleep(_LONGEST_NAP_S)
+
+
+def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
+    """One limiter per account, by the name of each API teacher: teachers of one account share its quota."""
+    accounts: dict[tuple[str, ...], SharedLimiter] = {}
+    limiters = {}
+    for name, teacher in teachers.items():
+        if isinstance(teacher, OpenAITeacher):
+            account = account_of(teacher)
+            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota)
+            limiters[name] = accounts[account]
+    return limiters
