@@ -11,7 +11,7 @@ from tests.tiny_models import tiny_bert
 
 HEADS = (16, 48)
 DEFAULT_HEAD = 48
-MAX_TOKENS = 24
+MAX_TOKENS = 32
 PROMPTS = {"query": "find the "}
 
 
