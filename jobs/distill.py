@@ -16,6 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     given = job.recipe_arguments(__doc__ or "").parse_args(arguments)
     recipe, store = job.prepare(given.recipe, given.overrides)
     job.connect()
+    job.warn_of_scarce_resources(recipe)
     outcome = run_recipe(store, recipe)
     if outcome.already_finished:
         print(f"run {outcome.run} is already finished; nothing was done")

@@ -77,6 +77,19 @@ def connect() -> None:
         ) from None
 
 
+def warn_of_scarce_resources(recipe: Recipe) -> None:
+    """Log what training asks for and the connected cluster does not have now: the job waits in silence until the cluster grows."""
+    present = ray.cluster_resources()
+    train = recipe.train
+    for name, each in (("CPU", train.num_cpus), ("GPU", train.num_gpus)):
+        if (wanted := train.workers * each) > present.get(name, 0):
+            _LOG.warning(
+                "training asks for %g %ss (train.workers × train.num_%ss), the cluster has %g now: it will wait until the cluster "
+                "grows",
+                wanted, name, name.lower(), present.get(name, 0),
+            )  # fmt: skip
+
+
 @contextmanager
 def step(title: str) -> Iterator[None]:
     """Log the beginning of a step, and its duration at its end."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from mtd_ray.config import Recipe, Teacher, teacher_fingerprint
+from mtd_ray.config import Recipe, Teacher, nearest, teacher_fingerprint
 from mtd_ray.corpus import Manifest, Shard
 from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
@@ -37,9 +36,7 @@ def require_teachers(recipe: Recipe, names: Sequence[str]) -> None:
     """Raise RecipeError unless the recipe has a teacher of each name."""
     for name in names:
         if name not in recipe.teachers:
-            close = difflib.get_close_matches(name, recipe.teachers, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(recipe.teachers)}"
-            raise RecipeError(f"teachers: the recipe has no teacher {name!r}; {hint}")
+            raise RecipeError(f"teachers: the recipe has no teacher {name!r}; {nearest(name, recipe.teachers)}")
 
 
 def in_random_order(parts: Sequence[Part], random: Random) -> list[Part]:

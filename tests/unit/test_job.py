@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from ray.exceptions import AuthenticationError
 
 from mtd_ray import job
 from mtd_ray.errors import MtdError
+from mtd_ray.objects import ObjectStore
+from tests.tiny_run import tiny_recipe
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,14 @@ def test_any_other_failure_of_ray_keeps_its_stack_trace(monkeypatch: pytest.Monk
     monkeypatch.setattr("ray.init", fail)
     with pytest.raises(RuntimeError, match="something new"):
         job.connect()
+
+
+def test_a_cluster_too_small_for_training_is_told_before_the_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(ObjectStore(str(tmp_path)), "some/model", train={"workers": 8, "num_gpus": 1.0})
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 64.0, "GPU": 2.0})
+    job.warn_of_scarce_resources(recipe)
+    assert [record.getMessage() for record in caplog.records] == [
+        "training asks for 8 GPUs (train.workers × train.num_gpus), the cluster has 2 now: it will wait until the cluster grows"
+    ]
