@@ -17,9 +17,20 @@ from mtd_ray.config.recipe import (
 )
 from mtd_ray.config.secret import SecretRef, resolve_secret
 from mtd_ray.config.sources import CorpusConfig, DocstringSource, HuggingFaceSource, JsonlSource, ParquetSource
-from mtd_ray.config.teachers import LocalTeacher, OpenAITeacher, QuotaConfig, Teacher, teacher_fingerprint
+from mtd_ray.config.teachers import (
+    ApiTeacher,
+    CohereTeacher,
+    LocalTeacher,
+    OpenAITeacher,
+    QuotaConfig,
+    Teacher,
+    VoyageTeacher,
+    teacher_fingerprint,
+)
 
 __all__ = [
+    "ApiTeacher",
+    "CohereTeacher",
     "CorpusConfig",
     "DocstringSource",
     "EvaluateConfig",
@@ -40,6 +51,7 @@ __all__ = [
     "StudentConfig",
     "Teacher",
     "TrainConfig",
+    "VoyageTeacher",
     "check_secrets",
     "fingerprint",
     "load_recipe",

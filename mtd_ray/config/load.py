@@ -17,7 +17,7 @@ from mtd_ray.config.yaml_text import parse_yaml
 from mtd_ray.errors import RecipeError
 
 # What pydantic puts into an error's location for a branch of a union, beside the recipe's own keys.
-_BRANCHES = ("local", "openai", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers")
+_BRANCHES = ("local", "openai", "cohere", "voyage", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers")
 # A wrong value of these keys may be a secret that was given by mistake, and is never repeated.
 _MAY_HOLD_A_SECRET = ("api_key", "base_url", "endpoint")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtd_ray.config.recipe import Recipe
 from mtd_ray.config.secret import resolve_secret
-from mtd_ray.config.teachers import OpenAITeacher
+from mtd_ray.config.teachers import ApiTeacher
 from mtd_ray.errors import RecipeError
 
 
@@ -16,7 +16,7 @@ def check_secrets(recipe: Recipe) -> None:
     """
     faults = []
     for name, teacher in recipe.teachers.items():
-        if isinstance(teacher, OpenAITeacher):
+        if isinstance(teacher, ApiTeacher):
             try:
                 resolve_secret(teacher.api_key)
             except RecipeError as error:

@@ -10,7 +10,7 @@ from mtd_ray.config.base import Kind
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
 from mtd_ray.config.sources import DocstringSource
-from mtd_ray.config.teachers import LocalTeacher, OpenAITeacher, teacher_fingerprint
+from mtd_ray.config.teachers import ApiTeacher, LocalTeacher, teacher_fingerprint
 
 
 def broken_rules(recipe: Recipe) -> list[str]:
@@ -63,7 +63,7 @@ def _same_teachers(recipe: Recipe) -> Iterator[str]:
 
 def _quotas(recipe: Recipe) -> Iterator[str]:
     for name, teacher in recipe.teachers.items():
-        if isinstance(teacher, OpenAITeacher) and (limit := teacher.quota.tokens_per_minute) and limit < teacher.max_tokens:
+        if isinstance(teacher, ApiTeacher) and (limit := teacher.quota.tokens_per_minute) and limit < teacher.max_tokens:
             yield (
                 f"teachers.{name}.quota.tokens_per_minute: {limit:g} is less than one text may have (max_tokens: "
                 f"{teacher.max_tokens}), so that such a text can never be asked; lower teachers.{name}.max_tokens"

@@ -50,25 +50,28 @@ class QuotaConfig(Frozen):
     inputs_per_minute: PositiveFloat | None = None
 
 
-class OpenAITeacher(Frozen):
-    """A teacher behind OpenAI's embeddings wire format, at OpenAI or at any compatible ``base_url``.
+class ApiTeacher(Frozen):
+    """What teachers behind a provider's API have in common.
 
     Two servers that answer one model name with different vectors must be told apart by ``revision``: the URL is not part of the
     target store's fingerprint, so that moving a server re-harvests nothing.
+
+    ``max_inputs``, ``max_request_tokens``, ``max_tokens``: the provider's caps on texts and tokens of a request, and on tokens of a
+    text. ``send_dimensions: false`` leaves the size out of the request, for models that have only one.
     """
 
-    provider: Literal["openai"]
+    provider: str
     model: str
     revision: str | None = None
-    base_url: HttpUrl = "https://api.openai.com/v1"
-    api_key: SecretRef = "env:OPENAI_API_KEY"
+    base_url: HttpUrl
+    api_key: SecretRef
     dimensions: Dimension
     send_dimensions: bool = True
     weight: PositiveFloat = 1.0
     prompts: dict[Kind, str] = Field(default_factory=dict)
-    max_inputs: PositiveInt = 2_048
-    max_request_tokens: PositiveInt = 300_000
-    max_tokens: PositiveInt = 8_192
+    max_inputs: PositiveInt
+    max_request_tokens: PositiveInt
+    max_tokens: PositiveInt
     quota: QuotaConfig = QuotaConfig()
     timeout_s: PositiveFloat = 60.0
     workers: PositiveInt = 2
@@ -78,9 +81,72 @@ class OpenAITeacher(Frozen):
     identity: ClassVar[tuple[str, ...]] = ("provider", "model", "revision", "dimensions", "prompts")
 
 
-Teacher = Annotated[LocalTeacher | OpenAITeacher, Field(discriminator="provider")]
+class OpenAITeacher(ApiTeacher):
+    """A teacher behind OpenAI's embeddings wire format, at OpenAI or at any compatible ``base_url``."""
+
+    provider: Literal["openai"]
+    base_url: HttpUrl = "https://api.openai.com/v1"
+    api_key: SecretRef = "env:OPENAI_API_KEY"
+    max_inputs: PositiveInt = 2_048
+    max_request_tokens: PositiveInt = 300_000
+    max_tokens: PositiveInt = 8_192
 
 
-def teacher_fingerprint(teacher: LocalTeacher | OpenAITeacher) -> str:
+CohereTask = Literal["search_document", "search_query", "classification", "clustering"]
+_COHERE_TASKS: dict[Kind, CohereTask] = {"query": "search_query", "passage": "search_document", "sentence": "clustering"}
+
+
+class CohereTeacher(ApiTeacher):
+    """A teacher behind Cohere's v2 embed API.
+
+    ``input_types`` names the task Cohere embeds each kind of text for; ``truncate`` which end of a text over the model's length
+    Cohere cuts off, or ``NONE`` to have such a text refused and recorded as failed.
+    """
+
+    provider: Literal["cohere"]
+    base_url: HttpUrl = "https://api.cohere.com"
+    api_key: SecretRef = "env:CO_API_KEY"
+    max_inputs: Annotated[int, Field(ge=1, le=96)] = 96
+    max_request_tokens: PositiveInt = 300_000
+    max_tokens: PositiveInt = 128_000
+    input_types: dict[Kind, CohereTask] = Field(default_factory=_COHERE_TASKS.copy)
+    truncate: Literal["NONE", "START", "END"] = "END"
+
+    identity: ClassVar[tuple[str, ...]] = (*ApiTeacher.identity, "input_types", "truncate")
+
+    @model_validator(mode="after")
+    def _every_kind_has_a_type(self) -> CohereTeacher:
+        if missing := sorted({"query", "passage", "sentence"} - self.input_types.keys()):
+            raise ValueError(f"input_types: {', '.join(missing)} has no task type; Cohere requires one for every text")
+        return self
+
+
+VoyageTask = Literal["query", "document"]
+_VOYAGE_TASKS: dict[Kind, VoyageTask | None] = {"query": "query", "passage": "document", "sentence": None}
+
+
+class VoyageTeacher(ApiTeacher):
+    """A teacher behind Voyage AI's embeddings API.
+
+    ``input_types`` names the task Voyage embeds each kind of text for; null is none. ``truncation: false`` has a text over the
+    model's length refused and recorded as failed, instead of cut.
+    """
+
+    provider: Literal["voyage"]
+    base_url: HttpUrl = "https://api.voyageai.com/v1"
+    api_key: SecretRef = "env:VOYAGE_API_KEY"
+    max_inputs: Annotated[int, Field(ge=1, le=1_000)] = 1_000
+    max_request_tokens: PositiveInt = 120_000
+    max_tokens: PositiveInt = 32_000
+    input_types: dict[Kind, VoyageTask | None] = Field(default_factory=_VOYAGE_TASKS.copy)
+    truncation: bool = True
+
+    identity: ClassVar[tuple[str, ...]] = (*ApiTeacher.identity, "input_types", "truncation")
+
+
+Teacher = Annotated[LocalTeacher | OpenAITeacher | CohereTeacher | VoyageTeacher, Field(discriminator="provider")]
+
+
+def teacher_fingerprint(teacher: LocalTeacher | ApiTeacher) -> str:
     """Digest of everything that changes a teacher's vectors; the key of its target store."""
     return fingerprint(teacher.model_dump(mode="json", include=set(teacher.identity)))

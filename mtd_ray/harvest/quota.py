@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from mtd_ray.config import OpenAITeacher, QuotaConfig, Teacher
+from mtd_ray.config import ApiTeacher, QuotaConfig, Teacher
 from mtd_ray.harvest.pacing import Pacer
 from mtd_ray.teachers import TeacherUnavailable
 
@@ -33,7 +33,7 @@ class QuotaActor:
 _RemoteQuota: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(QuotaActor)
 
 
-def account_of(teacher: OpenAITeacher) -> tuple[str, ...]:
+def account_of(teacher: ApiTeacher) -> tuple[str, ...]:
     """What a quota belongs to: teachers with the same value share one."""
     return (teacher.provider, teacher.base_url, teacher.api_key, teacher.model)
 
@@ -78,7 +78,7 @@ def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
     accounts: dict[tuple[str, ...], SharedLimiter] = {}
     limiters = {}
     for name, teacher in teachers.items():
-        if isinstance(teacher, OpenAITeacher):
+        if isinstance(teacher, ApiTeacher):
             account = account_of(teacher)
             accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota)
             limiters[name] = accounts[account]

@@ -43,6 +43,6 @@ def open_teacher(name: str, config: Teacher, *, limiter: Limiter | None = None) 
         from mtd_ray.teachers.local import LocalTeacherClient
 
         return LocalTeacherClient(name, config)
-    from mtd_ray.teachers.openai import OpenAITeacherClient
+    from mtd_ray.teachers.api import ApiTeacherClient
 
-    return OpenAITeacherClient(name, config, limiter=limiter or Unlimited())
+    return ApiTeacherClient(name, config, limiter=limiter or Unlimited())

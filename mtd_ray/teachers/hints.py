@@ -24,7 +24,8 @@ def seconds_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> 
     """How long the provider asks to be left alone, in seconds; None when it does not say.
 
     The most exact source wins: ``retry-after-ms``, then ``retry-after`` (seconds or an HTTP date), then the reset time of a
-    currency of which nothing remains (``x-ratelimit-reset-requests``, ``x-ratelimit-reset-tokens``; Go durations).
+    currency of which nothing remains (``x-ratelimit-reset-requests``, ``x-ratelimit-reset-tokens``; Go durations), then
+    ``x-ratelimit-reset`` (Unix seconds, as Cohere sends it).
 
     Args:
         headers: with case-insensitive or lower-case names.
@@ -35,7 +36,13 @@ def seconds_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> 
     if (text := headers.get("retry-after")) is not None and (seconds := _seconds_or_date(text, now)) is not None:
         return seconds
     resets = [_reset(headers, currency) for currency in _CURRENCIES]
-    return max((reset for reset in resets if reset is not None), default=None)
+    if known := [reset for reset in resets if reset is not None]:
+        return max(known)
+    return _seconds_until(_number(headers.get("x-ratelimit-reset")), now)
+
+
+def _seconds_until(unix: float | None, now: datetime | None) -> float | None:
+    return None if unix is None else max(0.0, unix - (now or datetime.now(UTC)).timestamp())
 
 
 def _reset(headers: Mapping[str, str], currency: str) -> float | None:

@@ -40,3 +40,10 @@ def test_only_the_exhausted_currency_asks_to_wait() -> None:
     assert seconds_to_wait(headers) == 1.5
     assert seconds_to_wait({"retry-after": "whenever"}) is None
     assert seconds_to_wait({}) is None
+
+
+def test_the_reset_as_unix_seconds_counts_when_nothing_else_is_said() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    reset = str(int(now.timestamp()) + 12)
+    assert seconds_to_wait({"x-ratelimit-reset": reset}, now) == 12
+    assert seconds_to_wait({"x-ratelimit-reset": reset, "retry-after": "3"}, now) == 3

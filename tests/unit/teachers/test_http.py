@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from mtd_ray.config import OpenAITeacher
 from mtd_ray.errors import RecipeError
 from mtd_ray.teachers.base import AccountError, TeacherError, TeacherUnavailable
 from mtd_ray.teachers.http import Endpoint, RefusedError, RetryPolicy, Tally
-from mtd_ray.teachers.openai import read_error
+from mtd_ray.teachers.openai import OpenAIWire
 
 KEY = "sk-canary-7f3a"
 
@@ -54,7 +55,7 @@ class Harness:
             timeout_s=5.0,
             limiter=self.limiter,
             policy=self.policy,
-            read_error=read_error,
+            read_error=OpenAIWire(OpenAITeacher(provider="openai", model="m", dimensions=2)).read_error,
             parameters=frozenset({"dimensions"}),
             transport=httpx.MockTransport(self._answer),
         )

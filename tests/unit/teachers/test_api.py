@@ -16,8 +16,8 @@ from mtd_ray.sandbox.provider_faults import Fault
 from mtd_ray.sandbox.provider_models import HashModel
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.teachers import AccountError, BadAnswer, TeacherError, TeacherUnavailable, Unlimited, open_teacher
+from mtd_ray.teachers.api import ApiTeacherClient, request_caps
 from mtd_ray.teachers.http import RetryPolicy
-from mtd_ray.teachers.openai import OpenAITeacherClient, request_caps
 
 SIZE = 32
 TEXTS = [f"text number {number} about subject {number % 5}" for number in range(20)]
@@ -41,8 +41,8 @@ def teacher(server: ProviderServer, **changes: Any) -> OpenAITeacher:
     return OpenAITeacher.model_validate(fields | {"dimensions": SIZE, "timeout_s": 5.0} | changes)
 
 
-def client(server: ProviderServer, **changes: Any) -> OpenAITeacherClient:
-    return OpenAITeacherClient("paid", teacher(server, **changes), policy=AT_ONCE)
+def client(server: ProviderServer, **changes: Any) -> ApiTeacherClient:
+    return ApiTeacherClient("paid", teacher(server, **changes), policy=AT_ONCE)
 
 
 def passages(texts: list[str]) -> Any:
@@ -181,7 +181,7 @@ def test_server_errors_pass_and_are_counted(server: ProviderServer) -> None:
 def test_a_stalled_server_is_given_up(server: ProviderServer) -> None:
     server.set_faults(Fault(kind="stall", seconds=0.6))
     quick = RetryPolicy(attempts=2, sleep=lambda seconds: None)
-    stalled = OpenAITeacherClient("paid", teacher(server, timeout_s=0.1), policy=quick)
+    stalled = ApiTeacherClient("paid", teacher(server, timeout_s=0.1), policy=quick)
     with pytest.raises(TeacherUnavailable, match="ReadTimeout"):
         stalled.embed(*passages(TEXTS))
 
@@ -189,7 +189,7 @@ def test_a_stalled_server_is_given_up(server: ProviderServer) -> None:
 def test_rate_limit_is_obeyed_until_there_is_room(server: ProviderServer) -> None:
     naps: list[float] = []
     server.set_faults(Fault(kind="status", status=429, code="rate_limit_exceeded", at=(1, 2), retry_after=1.5))
-    answer = OpenAITeacherClient("paid", teacher(server), policy=RetryPolicy(sleep=naps.append)).embed(*passages(TEXTS))
+    answer = ApiTeacherClient("paid", teacher(server), policy=RetryPolicy(sleep=naps.append)).embed(*passages(TEXTS))
     assert (answer.requests, answer.rejected) == (3, 2)
     assert all(1.5 <= nap < 2 for nap in naps)
 
@@ -210,15 +210,15 @@ def test_a_wrong_recipe_is_a_teacher_error(server: ProviderServer, changes: dict
 def test_a_server_that_is_not_there() -> None:
     gone = OpenAITeacher(provider="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key="env:UNIT_KEY", dimensions=3)
     with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9"):
-        OpenAITeacherClient("paid", gone, policy=AT_ONCE).embed(["a"], ["passage"])
+        ApiTeacherClient("paid", gone, policy=AT_ONCE).embed(["a"], ["passage"])
 
 
-def scripted(entries: list[Any], **extra: Any) -> OpenAITeacherClient:
+def scripted(entries: list[Any], **extra: Any) -> ApiTeacherClient:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=orjson.dumps({"data": entries} | extra))
 
     config = OpenAITeacher(provider="openai", model="m", base_url="http://x.test/v1", api_key="env:UNIT_KEY", dimensions=2)
-    return OpenAITeacherClient("paid", config, limiter=Unlimited(), policy=AT_ONCE, transport=httpx.MockTransport(answer))
+    return ApiTeacherClient("paid", config, limiter=Unlimited(), policy=AT_ONCE, transport=httpx.MockTransport(answer))
 
 
 def test_plain_numbers_and_missing_usage_are_understood() -> None:

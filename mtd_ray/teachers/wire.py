@@ -1,0 +1,105 @@
+"""What differs between providers: how a question is written and how its answer is read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from mtd_ray.config import Kind
+from mtd_ray.teachers.base import BadAnswer, Vectors
+from mtd_ray.teachers.http import ErrorBody
+
+
+class Wire(Protocol):
+    """One provider's wire format, for one teacher.
+
+    Attributes:
+        path: what is added to ``base_url``.
+        parameters: names of request parameters the recipe decides; a refusal that is about one of them is no text's fault.
+    """
+
+    path: str
+    parameters: frozenset[str]
+
+    def task(self, kind: Kind) -> str | None:
+        """The provider's task type for a kind of text. A request holds texts of one task."""
+
+    def body(self, texts: Sequence[str], task: str | None) -> bytes:
+        """The request."""
+
+    def read_vectors(self, reply: Any, rows: int, teacher: str) -> Vectors:
+        """Vectors ``(rows, dim)`` of a parsed answer, in the order of the texts. Raises BadAnswer when it is none."""
+
+    def read_usage(self, reply: Any) -> int:
+        """The tokens the provider counted, 0 when it does not say."""
+
+    def read_error(self, body: bytes) -> ErrorBody:
+        """An error answer; one that is not in the provider's format becomes a message as it stands."""
+
+
+def read_indexed(reply: Any, rows: int, teacher: str) -> Vectors:
+    """Vectors of an answer ``{"data": [{index, embedding}]}``, put in the order of ``index``.
+
+    Raises:
+        BadAnswer: it is no such answer, an index is missing or stands twice, or vectors differ in size.
+    """
+    try:
+        by_index = {int(entry["index"]): read_vector(entry["embedding"]) for entry in reply["data"]}
+        count = len(reply["data"])
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        raise not_an_answer(teacher, error) from None
+    if count != rows or sorted(by_index) != list(range(rows)):
+        raise BadAnswer(
+            f"teacher {teacher}: {rows} texts were asked for, the answer has {count} vectors with {len(by_index)} different indices"
+        )
+    return stacked([by_index[row] for row in range(rows)], teacher)
+
+
+def stacked(vectors: Sequence[Vectors], teacher: str) -> Vectors:
+    """``(rows, dim)`` of single vectors. Raises BadAnswer when they differ in size."""
+    sizes = {len(vector) for vector in vectors}
+    if len(sizes) != 1:
+        raise BadAnswer(f"teacher {teacher}: the vectors of one answer have different sizes: {sorted(sizes)}")
+    return np.stack(vectors)
+
+
+def read_vector(wire: str | list[float]) -> Vectors:
+    """One vector ``(dim,)``: base64 of little-endian float32, or plain numbers (null, which JSON has for NaN, included).
+
+    Raises:
+        ValueError, TypeError, binascii.Error: it is neither.
+    """
+    if isinstance(wire, str):
+        return np.frombuffer(base64.b64decode(wire, validate=True), dtype="<f4").astype(np.float32, copy=False)
+    numbers = np.array(wire, dtype=np.float32)
+    if numbers.ndim != 1:
+        raise ValueError("an embedding is a list of numbers")
+    return numbers
+
+
+def read_count(reply: Any, *path: str) -> int:
+    """A count that lies at a path of keys in an answer; 0 when it does not, or is no count."""
+    try:
+        for key in path:
+            reply = reply[key]
+        return max(0, int(reply))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0
+
+
+def read_message(body: bytes, key: str) -> ErrorBody:
+    """An error body whose only content is a text under ``key``; anything else becomes a message as it stands."""
+    try:
+        return ErrorBody(str(orjson.loads(body)[key]))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ErrorBody(body[:1000].decode(errors="replace"))
+
+
+def not_an_answer(teacher: str, error: Exception) -> BadAnswer:
+    """What to raise when an answer lacks what it must have."""
+    return BadAnswer(f"teacher {teacher}: the answer is not an embeddings answer ({type(error).__name__}: {error})")
