@@ -83,15 +83,19 @@ def decode_vectors(data: bytes) -> DecodedPart:
 
 
 def _to_half(vectors: npt.NDArray[np.float32], ids: Sequence[str], failures: Mapping[int, str]) -> npt.NDArray[np.float16]:
-    failed = np.zeros(len(ids), dtype=np.bool_)
-    failed[list(failures)] = True
-    kept = np.where(failed[:, None], np.float32(0), vectors)
-    # Comparing refuses NaN as well: it is not smaller than anything.
-    fits: npt.NDArray[np.bool_] = np.all(np.abs(kept) <= _LARGEST, axis=1)
-    half = np.where(fits[:, None], kept, np.float32(0)).astype(_DTYPE, order="C")
-    _refuse(ids, ~fits & ~failed & ~np.isfinite(kept).all(axis=1), "holds NaN or infinity")
-    _refuse(ids, ~fits & ~failed, f"holds a value beyond ±{_LARGEST:.0f}, the range of fp16; normalise the teacher's vectors")
-    _refuse(ids, ~half.any(axis=1) & ~failed, "is zero (in fp16), so it has no direction")
+    if failures:
+        vectors = vectors.copy()
+        vectors[list(failures)] = 0
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        half = vectors.astype(_DTYPE, order="C")
+    fits: npt.NDArray[np.bool_] = np.isfinite(half).all(axis=1)
+    if not fits.all():
+        finite = np.isfinite(vectors).all(axis=1)
+        _refuse(ids, ~finite, "holds NaN or infinity")
+        _refuse(ids, ~fits, f"holds a value beyond ±{_LARGEST:.0f}, the range of fp16; normalise the teacher's vectors")
+    empty = ~half.any(axis=1)
+    empty[list(failures)] = False
+    _refuse(ids, empty, "is zero (in fp16), so it has no direction")
     return half
 
 
