@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,15 @@ def open_model(name: str) -> ProviderModel:
 def count_tokens(text: str) -> int:
     """Tokens the sandbox bills: words and signs, long words in pieces of six characters. At least 1."""
     return max(1, sum(-(-len(piece) // _CHARS_PER_TOKEN) for piece in _PIECE.findall(text)))
+
+
+def cut_text(text: str, most: int, over_long: Literal["refuse", "keep_start", "keep_end"]) -> str:
+    """The first or last ``most`` tokens of the text; all of it when it has no more, or with ``refuse``."""
+    if over_long == "refuse" or count_tokens(text) <= most:
+        return text
+    step = _CHARS_PER_TOKEN
+    spans = [(at, min(at + step, m.end())) for m in _PIECE.finditer(text) for at in range(m.start(), m.end(), step)]
+    return text[: spans[most - 1][1]] if over_long == "keep_start" else text[spans[-most][0] :]
 
 
 def shortened(vectors: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What an account may use: requests and tokens, refilled evenly over the minute, with OpenAI's rate headers."""
+"""What an account may use: requests, tokens and inputs, refilled evenly over the minute, with OpenAI's rate headers."""
 
 from __future__ import annotations
 
@@ -25,40 +25,50 @@ class _Bucket:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request is within the quota, and the headers that say so."""
+    """Whether a request is within the quota, OpenAI's headers that say so, and the seconds until it would be."""
 
     allowed: bool
     headers: dict[str, str]
+    wait_s: float = 0.0
 
 
 class Quota:
-    """One account's quota. ``clock`` gives seconds.
+    """One account's quota. ``clock`` gives seconds; ``inputs_per_minute`` None does not limit the texts.
 
     A request that is turned away costs nothing. One that is larger than a whole minute's quota can never pass.
     """
 
-    def __init__(self, requests_per_minute: float, tokens_per_minute: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        requests_per_minute: float,
+        tokens_per_minute: float,
+        clock: Callable[[], float],
+        inputs_per_minute: float | None = None,
+    ) -> None:
         self._clock = clock
         self._at = clock()
+        self._buckets: dict[str, _Bucket] = {}
+        self.change(requests_per_minute, tokens_per_minute, inputs_per_minute)
+
+    def change(self, requests_per_minute: float, tokens_per_minute: float, inputs_per_minute: float | None = None) -> None:
+        """Set new limits; what is saved up beyond them is lost. A currency limited for the first time starts full."""
+        self._refill()
+        limits = {"requests": requests_per_minute, "tokens": tokens_per_minute, "inputs": inputs_per_minute}
+        old = self._buckets
         self._buckets = {
-            "requests": _Bucket(requests_per_minute, requests_per_minute),
-            "tokens": _Bucket(tokens_per_minute, tokens_per_minute),
+            name: _Bucket(limit, min(limit, old[name].level) if name in old else limit)
+            for name, limit in limits.items()
+            if limit is not None
         }
 
-    def change(self, requests_per_minute: float, tokens_per_minute: float) -> None:
-        """Set new limits; what is saved up beyond them is lost."""
+    def take(self, tokens: int, inputs: int = 1) -> Verdict:
+        """Charge one request of this many tokens and texts, or turn it away."""
         self._refill()
-        for name, per_minute in (("requests", requests_per_minute), ("tokens", tokens_per_minute)):
-            self._buckets[name] = _Bucket(per_minute, min(per_minute, self._buckets[name].level))
-
-    def take(self, tokens: int) -> Verdict:
-        """Charge one request of this many tokens, or turn it away."""
-        self._refill()
-        costs = {"requests": 1.0, "tokens": float(tokens)}
+        costs = {"requests": 1.0, "tokens": float(tokens), "inputs": float(inputs)}
         wait = max(bucket.seconds_until(costs[name]) for name, bucket in self._buckets.items())
         if wait > 0:
             hints = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
-            return Verdict(False, self._headers() | hints)
+            return Verdict(False, self._headers() | hints, wait)
         for name, bucket in self._buckets.items():
             bucket.level -= costs[name]
         return Verdict(True, self._headers())
@@ -71,7 +81,8 @@ class Quota:
 
     def _headers(self) -> dict[str, str]:
         headers = {}
-        for name, bucket in self._buckets.items():
+        for name in ("requests", "tokens"):
+            bucket = self._buckets[name]
             headers[f"x-ratelimit-limit-{name}"] = str(int(bucket.per_minute))
             headers[f"x-ratelimit-remaining-{name}"] = str(int(bucket.level))
             headers[f"x-ratelimit-reset-{name}"] = go_duration(bucket.seconds_until(bucket.per_minute))

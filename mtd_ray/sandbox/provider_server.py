@@ -1,7 +1,8 @@
 """A provider of embeddings on this machine, as a process of its own: `python -m mtd_ray.sandbox.provider_server --key-env NAME`.
 
-It speaks OpenAI's wire format over HTTP, enforces the key, the caps and a quota, does wrong on request, and answers with vectors
-of real models. :class:`ProviderServer` starts and stops it.
+It speaks the wire formats of OpenAI (``/v1/embeddings``), Cohere (``/v2/embed``) and Voyage (``/voyage/v1/embeddings``, so that a
+client's base URL is ``http://host:port/voyage/v1``), enforces the key, the caps and a quota, does wrong on request, and answers
+with vectors of real models. :class:`ProviderServer` starts and stops it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class ProviderServer:
     Args:
         env: one variable, the name and value of the account's key; handed over in the environment, never on the command line.
         port: 0 takes a free one.
-        requests_per_minute, tokens_per_minute: the account's quota.
+        requests_per_minute, tokens_per_minute, inputs_per_minute: the account's quota; None does not limit the inputs (texts).
         faults: what goes wrong from the start; :meth:`set_faults` changes it.
 
     Raises:
@@ -51,6 +52,7 @@ class ProviderServer:
         port: int = 0,
         requests_per_minute: float = 10_000,
         tokens_per_minute: float = 10_000_000,
+        inputs_per_minute: float | None = None,
         faults: Sequence[Fault] = (),
     ) -> None:
         ((key_name, _),) = env.items()
@@ -61,6 +63,8 @@ class ProviderServer:
             *("--requests-per-minute", str(requests_per_minute), "--tokens-per-minute", str(tokens_per_minute)),
             *("--faults", listed, "--end-with-parent"),
         ]
+        if inputs_per_minute is not None:
+            self._command += ["--inputs-per-minute", str(inputs_per_minute)]
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
 
@@ -82,6 +86,16 @@ class ProviderServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
 
+    @property
+    def cohere_url(self) -> str:
+        """Base URL for Cohere's clients, which add ``/v2/embed``."""
+        return self.base_url.removesuffix("/v1")
+
+    @property
+    def voyage_url(self) -> str:
+        """Base URL for Voyage's clients, which add ``/embeddings``."""
+        return f"{self.cohere_url}/voyage/v1"
+
     def ledger(self) -> dict[str, Any]:
         """What the server was paid for: see :meth:`mtd_ray.sandbox.provider_ledger.Ledger.to_json`."""
         ledger: dict[str, Any] = httpx.get(self._admin("ledger")).raise_for_status().json()
@@ -91,13 +105,17 @@ class ProviderServer:
         """Replace what goes wrong; requests are counted from 1 again."""
         httpx.put(self._admin("faults"), content=orjson.dumps([fault.model_dump() for fault in faults])).raise_for_status()
 
-    def set_quota(self, *, requests_per_minute: float, tokens_per_minute: float) -> None:
+    def set_quota(self, *, requests_per_minute: float, tokens_per_minute: float, inputs_per_minute: float | None = None) -> None:
         """Change the account's quota."""
-        limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
+        limits = {
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "inputs_per_minute": inputs_per_minute,
+        }
         httpx.put(self._admin("quota"), content=orjson.dumps(limits)).raise_for_status()
 
     def _admin(self, what: str) -> str:
-        return f"{self.base_url.removesuffix('/v1')}/sandbox/{what}"
+        return f"{self.cohere_url}/sandbox/{what}"
 
     @staticmethod
     def _address(process: subprocess.Popen[str]) -> str:
@@ -133,7 +151,8 @@ def main() -> None:
     arguments = _parser().parse_args()
     faults = FaultPlan([Fault.model_validate(fault) for fault in orjson.loads(arguments.faults)], arguments.seed)
     key = os.environ[arguments.key_env]
-    provider = new_provider(key, arguments.requests_per_minute, arguments.tokens_per_minute, faults)
+    quota = (arguments.requests_per_minute, arguments.tokens_per_minute)
+    provider = new_provider(key, *quota, faults, arguments.inputs_per_minute)
     listener = socket.create_server((LOOPBACK, arguments.port), backlog=512)
     if arguments.end_with_parent:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -150,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--requests-per-minute", type=float, default=10_000)
     parser.add_argument("--tokens-per-minute", type=float, default=10_000_000)
+    parser.add_argument("--inputs-per-minute", type=float, help="texts; unlimited unless given")
     parser.add_argument("--faults", default="[]", help="JSON list of faults")
     parser.add_argument("--seed", type=int, default=0, help="of faults that strike by chance")
     parser.add_argument("--end-with-parent", action="store_true", help="stop when the process that started it is gone")

@@ -49,3 +49,16 @@ def test_the_quota_can_change_and_savings_beyond_it_are_lost() -> None:
 def test_go_durations_are_what_clients_read(seconds: float, text: str) -> None:
     assert go_duration(seconds) == text
     assert seconds_of_go_duration(text) == pytest.approx(seconds, abs=1e-3)
+
+
+def test_inputs_are_a_quota_only_when_set() -> None:
+    clock = Clock()
+    quota = Quota(1_000, 1_000_000, clock, inputs_per_minute=100)
+    assert quota.take(1, 96).allowed
+    turned_away = quota.take(1, 96)
+    assert not turned_away.allowed
+    assert turned_away.wait_s == pytest.approx(55.2)
+    clock.now += turned_away.wait_s
+    assert quota.take(1, 96).allowed
+    quota.change(1_000, 1_000_000)
+    assert quota.take(1, 5_000).allowed
