@@ -88,12 +88,12 @@ def _to_half(vectors: npt.NDArray[np.float32], ids: Sequence[str], failures: Map
         vectors[list(failures)] = 0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         half = vectors.astype(_DTYPE, order="C")
-    fits: npt.NDArray[np.bool_] = np.isfinite(half).all(axis=1)
+    fits = np.atleast_1d(np.isfinite(half).all(axis=1))
     if not fits.all():
-        finite = np.isfinite(vectors).all(axis=1)
+        finite = np.atleast_1d(np.isfinite(vectors).all(axis=1))
         _refuse(ids, ~finite, "holds NaN or infinity")
         _refuse(ids, ~fits, f"holds a value beyond ±{_LARGEST:.0f}, the range of fp16; normalise the teacher's vectors")
-    empty = ~half.any(axis=1)
+    empty = np.atleast_1d(~half.any(axis=1))
     empty[list(failures)] = False
     _refuse(ids, empty, "is zero (in fp16), so it has no direction")
     return half
