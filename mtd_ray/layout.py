@@ -7,6 +7,9 @@ corpora/<corpus>/pairs/<task>.parquet                evaluation pairs: query, pa
 targets/<teacher>/teacher.json                       what the fingerprint stands for
 targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
 targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
+targets/<teacher>/micro/<shard>/<part>/<attempt>-<sha256>.parquet   answered rows of a part that is not committed yet
+targets/<teacher>/spending/<claim>.json              dollars claimed by one incarnation of the budget, before they are spent
+harvests/<recipe>/<time>.json, .md                   receipts of harvests
 evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
@@ -75,6 +78,18 @@ def part_of_commit(key: str) -> tuple[str, int]:
     """Which part a commit's key names: the shard's hash as it stands in keys, and the part's number in the shard."""
     shard, name = key.split("/")[-2:]
     return shard, int(name.removesuffix(".json"))
+
+
+def part_micro(fingerprint: str, shard_sha256: str, part: int) -> str:
+    return f"{teacher(fingerprint)}/micro/{short(shard_sha256)}/{part:05d}"
+
+
+def spending(fingerprint: str) -> str:
+    return f"{teacher(fingerprint)}/spending"
+
+
+def harvest_receipt(recipe: str, time: str, suffix: str) -> str:
+    return f"harvests/{recipe}/{time}.{suffix}"
 
 
 # --- evaluation

@@ -1,6 +1,7 @@
 """The recipe: its types, how a file becomes one, and how secrets are referred to."""
 
 from mtd_ray.config.base import Kind, fingerprint
+from mtd_ray.config.catalog import Catalog, ModelFacts, catalog, usd_per_token
 from mtd_ray.config.load import load_recipe
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.preflight import check_secrets
@@ -25,11 +26,13 @@ from mtd_ray.config.teachers import (
     QuotaConfig,
     Teacher,
     VoyageTeacher,
+    WorkerRange,
     teacher_fingerprint,
 )
 
 __all__ = [
     "ApiTeacher",
+    "Catalog",
     "CohereTeacher",
     "CorpusConfig",
     "DocstringSource",
@@ -41,6 +44,7 @@ __all__ = [
     "LastLayers",
     "LocalTeacher",
     "LossWeights",
+    "ModelFacts",
     "OpenAITeacher",
     "ParquetSource",
     "QuotaConfig",
@@ -52,10 +56,13 @@ __all__ = [
     "Teacher",
     "TrainConfig",
     "VoyageTeacher",
+    "WorkerRange",
+    "catalog",
     "check_secrets",
     "fingerprint",
     "load_recipe",
     "nearest",
     "resolve_secret",
     "teacher_fingerprint",
+    "usd_per_token",
 ]

@@ -31,9 +31,15 @@ def _storage_from_url(value: Any) -> Any:
 
 
 class HarvestConfig(Frozen):
-    """How harvesting is cut up: ``part_rows`` rows are asked, written, committed and re-done together."""
+    """How harvesting is cut up and what it may cost.
+
+    ``part_rows`` rows are asked, written, committed and re-done together. ``budget_usd`` caps what all API teachers of the recipe
+    may cost together over the life of their target stores, earlier harvests into these stores included; a price must then be known
+    for each of them.
+    """
 
     part_rows: PositiveInt = 512
+    budget_usd: PositiveFloat | None = None
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 

@@ -10,10 +10,28 @@ from mtd_ray.config.base import Dimension, Frozen, HttpUrl, Kind, PositiveFloat,
 from mtd_ray.config.secret import SecretRef
 
 
+class WorkerRange(Frozen):
+    """Bounds of a pool of workers that grows and shrinks with the cluster."""
+
+    min: PositiveInt = 1
+    max: PositiveInt
+
+    @model_validator(mode="after")
+    def _in_order(self) -> WorkerRange:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+
 class LocalTeacher(Frozen):
     """A sentence-transformers model run in this cluster.
 
     ``model`` is a folder, a hub name, or ``package:NAME/SUBFOLDER`` for a model that ships inside an installed Python package.
+    ``shorten`` says how vectors longer than ``dimensions`` become that short: ``cut`` keeps the first numbers, which is right for
+    models trained with Matryoshka losses; ``fold`` adds up chunks of that size, which keeps every number's share.
+    ``backend: openvino-int8`` computes with 8-bit weights and activations on a CPU: several times faster, vectors slightly off.
+    ``workers`` is a number, or bounds ``{min, max}``; each works at ``parts_in_flight`` parts at once, so that reading, tokenising
+    and writing go on during the forward pass of another part.
     """
 
     provider: Literal["local"]
@@ -26,13 +44,16 @@ class LocalTeacher(Frozen):
     max_tokens: PositiveInt = 512
     batch_tokens: PositiveInt = 8_192
     prompts: dict[Kind, str] = Field(default_factory=dict)
-    workers: PositiveInt = 1
+    shorten: Literal["cut", "fold"] | None = None
+    backend: Literal["torch", "openvino-int8"] = "torch"
+    workers: PositiveInt | WorkerRange = 1
+    parts_in_flight: PositiveInt = 2
     num_cpus: PositiveFloat = 1.0
     num_gpus: Weight = 0.0
     license: str | None = None
 
     identity: ClassVar[tuple[str, ...]] = (
-        "provider", "model", "revision", "dimensions", "dtype", "max_tokens", "prompts",
+        "provider", "model", "revision", "dimensions", "shorten", "dtype", "backend", "max_tokens", "prompts",
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -58,6 +79,8 @@ class ApiTeacher(Frozen):
 
     ``max_inputs``, ``max_request_tokens``, ``max_tokens``: the provider's caps on texts and tokens of a request, and on tokens of a
     text. ``send_dimensions: false`` leaves the size out of the request, for models that have only one.
+    ``usd_per_million_tokens`` overrides the catalogue's price. ``workers`` is a number, or bounds ``{min, max}``; each works at
+    ``parts_in_flight`` parts at once and has at most ``requests_in_flight`` requests under way.
     """
 
     provider: str
@@ -74,7 +97,10 @@ class ApiTeacher(Frozen):
     max_tokens: PositiveInt
     quota: QuotaConfig = QuotaConfig()
     timeout_s: PositiveFloat = 60.0
-    workers: PositiveInt = 2
+    usd_per_million_tokens: Weight | None = None
+    workers: PositiveInt | WorkerRange = 2
+    parts_in_flight: PositiveInt = 4
+    requests_in_flight: PositiveInt = 8
     num_cpus: PositiveFloat = 0.25
     license: str | None = None
 

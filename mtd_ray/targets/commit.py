@@ -52,6 +52,7 @@ class PartCommit:
     requests: int
     seconds: float
     teacher: str
+    usd: float = 0.0
 
     def to_json(self) -> bytes:
         """The stored form."""
@@ -112,6 +113,7 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
     tokens: int,
     requests: int,
     seconds: float,
+    usd: float = 0.0,
 ) -> PartCommit | None:
     """Write and commit one part.
 
@@ -121,6 +123,7 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
         failures: row within the part → why it has no vector.
         tokens: tokens the teacher counted.
         seconds: time the teacher took.
+        usd: what it cost.
 
     Returns:
         The commit, or None when another attempt had committed this part before; what this one wrote is then deleted.
@@ -143,6 +146,7 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
         requests=requests,
         seconds=seconds,
         teacher=teacher_fp,
+        usd=usd,
     )
     store.put(file, data)
     key = layout.part_commit(teacher_fp, part.shard.sha256, part.index)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -27,34 +27,45 @@ class TeacherUnavailable(TeacherError):  # noqa: N818 (a state of the teacher, n
     """The teacher did not answer after all retries. Nothing of the part was stored; running again continues there."""
 
 
+class BudgetSpent(TeacherError):  # noqa: N818 (a state of the budget, named as one)
+    """``harvest.budget_usd`` has no room for the next request. Stops the whole run; what is paid for stays."""
+
+
 class BadAnswer(TeacherError):  # noqa: N818 (what was received, named as such)
     """The teacher's answer does not fit the question: wrong count, wrong size, broken order. It is never stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Vectors for a list of texts, in the order of the texts.
+    """Vectors for some of the texts of a question, or all.
 
     Attributes:
-        vectors: ``(rows, dim)`` float32; the vector of a failed row is all zeros.
-        failures: row → reason, for the texts the teacher could not embed.
+        rows: which of the texts, by their place in the question.
+        vectors: ``(len(rows), dim)`` float32, in the order of ``rows``; the vector of a failed row is all zeros.
+        failures: row (its place in the question) → reason, for the texts the teacher could not embed.
         tokens: tokens the provider counted (an estimate where it does not say).
         requests: requests that were sent, repeated ones included.
         rejected: how many of them were turned away for going over the rate limit.
+        usd: US dollars these requests cost, by the price the recipe or the catalogue gives; 0 where there is none.
     """
 
+    rows: Sequence[int]
     vectors: Vectors
     failures: dict[int, str]
     tokens: int
     requests: int
     rejected: int = 0
+    usd: float = 0.0
 
 
 class TeacherClient(Protocol):
-    """Turns texts into vectors. One client belongs to one worker; it is not shared between threads."""
+    """Turns texts into vectors. One client belongs to one worker, whose threads may all use it at once."""
 
-    def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
-        """Embed texts of the given kinds.
+    def answers(self, texts: Sequence[str], kinds: Sequence[Kind], *, tick_s: float) -> Iterator[Answer | None]:
+        """Embed texts of the given kinds and give the answers as they come, in any order; every row stands in one.
+
+        None is given whenever ``tick_s`` seconds passed without an answer, so that the caller can put away what it has.
+        After an error no further answer comes; those given are good. Closing the iterator gives up the rest.
 
         Raises:
             AccountError: the account is refused.
@@ -63,30 +74,89 @@ class TeacherClient(Protocol):
         """
         ...
 
+    def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
+        """All answers in one, its rows in the order of ``texts``. Raises what :meth:`answers` does."""
+        ...
+
     def close(self) -> None:
         """Give back connections or memory."""
         ...
 
 
+def collected(answers: Iterable[Answer | None], rows: int, dimensions: int) -> Answer:
+    """The answers to a question of so many texts, as one."""
+    vectors = np.zeros((rows, dimensions), np.float32)
+    failures: dict[int, str] = {}
+    tokens = requests = rejected = 0
+    usd = 0.0
+    for answer in answers:
+        if answer is not None:
+            vectors[list(answer.rows)] = answer.vectors
+            failures |= answer.failures
+            tokens, requests = tokens + answer.tokens, requests + answer.requests
+            rejected, usd = rejected + answer.rejected, usd + answer.usd
+    return Answer(range(rows), vectors, failures, tokens, requests, rejected, usd)
+
+
+@dataclass(frozen=True)
+class RateHints:
+    """What a provider says about the account's rate limit beside an answer.
+
+    Attributes:
+        retry_after: seconds it asks to be left alone.
+        limits: currency (``requests``, ``tokens``, ``inputs``) → the account's limit per minute.
+        remaining: currency → how much of it is left now.
+    """
+
+    retry_after: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    remaining: Mapping[str, float] = field(default_factory=dict)
+
+
+NO_HINTS = RateHints()
+
+
 class Limiter(Protocol):
     """Shares a provider's quota between all workers."""
 
-    def acquire(self, requests: int, tokens: int, inputs: int) -> None:
-        """Block until the quota has room for this much."""
+    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+        """Wait until the quota has room for this much. Raises TeacherUnavailable when nobody can say so any more."""
         ...
 
-    def report(self, *, rejected: bool, retry_after: float | None) -> None:
-        """Tell how a request went: whether it was over the limit, and for how many seconds the provider asks to be left alone."""
+    def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
+        """Tell how a request went: whether it was over the limit, and what the provider said beside it. Returns at once."""
+        ...
+
+
+class Budget(Protocol):
+    """Keeps all workers together under a cap on dollars."""
+
+    async def reserve(self, usd: float) -> None:
+        """Set money aside before a request is sent. Raises BudgetSpent when the cap has no room for it."""
+        ...
+
+    def settle(self, reserved: float, spent: float) -> None:
+        """Give back what was reserved and book what the request cost. Returns at once."""
         ...
 
 
 class Unlimited:
     """A limiter for a teacher without a quota."""
 
-    def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
         return None
 
-    def report(self, *, rejected: bool, retry_after: float | None) -> None:
+    def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
+        return None
+
+
+class Unbudgeted:
+    """A budget without a cap."""
+
+    async def reserve(self, usd: float) -> None:
+        return None
+
+    def settle(self, reserved: float, spent: float) -> None:
         return None
 
 
