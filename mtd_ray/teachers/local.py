@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
+import math
+from collections.abc import Iterator, Sequence
 
 from mtd_ray.config import Kind, LocalTeacher
 from mtd_ray.encoder import Encoder
 from mtd_ray.errors import MtdError
-from mtd_ray.teachers.base import Answer, TeacherError, set_aside_bad_rows
+from mtd_ray.teachers.base import Answer, TeacherError, collected, set_aside_bad_rows
 
 
 class LocalTeacherClient:
@@ -31,16 +30,19 @@ class LocalTeacherClient:
                 f"{self._encoder.dimension} numbers; set it to {self._encoder.dimension}"
             )
 
-    def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
-        """Embed texts, each after the prompt of its kind. Rows whose vector is not finite or zero are failures."""
-        vectors = np.zeros((len(texts), self.config.dimensions), np.float32)
-        tokens = 0
+    def answers(self, texts: Sequence[str], kinds: Sequence[Kind], *, tick_s: float) -> Iterator[Answer]:
+        """One answer for each prompt among the kinds. Rows whose vector is not finite or zero are failures.
+
+        ``tick_s`` is not needed: nothing here is paid for, so there is nothing to put away early.
+        """
         for prompt, rows in self._rows_by_prompt(kinds).items():
             encoded = self._encoder.embed([texts[row] for row in rows], prompt=prompt)
-            vectors[rows] = encoded.vectors
-            tokens += encoded.tokens
-        vectors, failures = set_aside_bad_rows(vectors)
-        return Answer(vectors, failures, tokens=tokens, requests=0)
+            vectors, failures = set_aside_bad_rows(encoded.vectors)
+            yield Answer(rows, vectors, {rows[place]: why for place, why in failures.items()}, encoded.tokens, requests=0)
+
+    def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
+        """All answers in one, in the order of ``texts``."""
+        return collected(self.answers(texts, kinds, tick_s=math.inf), len(texts), self.config.dimensions)
 
     def close(self) -> None:
         """Nothing to give back: the model goes when the client does."""
