@@ -16,9 +16,11 @@ from starlette.routing import Route
 
 from mtd_ray.sandbox import provider_cohere, provider_openai, provider_voyage
 from mtd_ray.sandbox.provider_faults import Fault, FaultPlan, damaged
-from mtd_ray.sandbox.provider_ledger import Ledger
+from mtd_ray.sandbox.provider_ledger import Ledger, catalog_price
 from mtd_ray.sandbox.provider_models import ProviderModel, open_model, shortened
 from mtd_ray.sandbox.provider_quota import Quota
+from mtd_ray.sandbox.provider_settings import ProviderSettings
+from mtd_ray.sandbox.provider_timeline import Timeline
 from mtd_ray.sandbox.provider_wire import Answer, Question, RefusedError, WireFormat
 
 WIRE_FORMATS: dict[str, WireFormat] = {
@@ -31,9 +33,12 @@ WIRE_FORMATS: dict[str, WireFormat] = {
 class Provider:
     """One account at one provider: its key, quota, faults, models and the ledger of what it was paid for."""
 
-    def __init__(self, key: str, quota: Quota, faults: FaultPlan) -> None:
-        self.quota, self.faults, self.ledger = quota, faults, Ledger()
-        self._key = key
+    def __init__(self, key: str, settings: ProviderSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        limits = (settings.requests_per_minute, settings.tokens_per_minute, clock, settings.inputs_per_minute)
+        self.quota = Quota(*limits, burst_s=settings.burst_s, schedule=settings.quota_schedule)
+        self.faults = FaultPlan(settings.faults, settings.seed)
+        self.ledger, self.timeline = Ledger(self._price), Timeline()
+        self._key, self._settings = key, settings
         self._models: dict[str, ProviderModel] = {}
         self._number = 0
         self._computing = asyncio.Lock()
@@ -55,15 +60,21 @@ class Provider:
             body = await request.body()
             try:
                 self._authorise(request)
+                self.quota.begin()
                 question = wire.parse(body)
                 self._number += 1
                 fault = self.faults.pick(self._number, question.texts)
                 return await self._answer(wire, question, fault)
             except RefusedError as error:
-                self.ledger.refuse(error.status)
+                self._record_refusal(error.status)
                 return Response(wire.render_error(error), error.status, error.headers, "application/json")
 
         return embeddings
+
+    def _record_refusal(self, status: int) -> None:
+        self.ledger.refuse(status)
+        if status == 429:
+            self.timeline.reject(self.quota.elapsed_s)
 
     def _authorise(self, request: Request) -> None:
         sent = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -79,18 +90,28 @@ class Provider:
         model = await self._model(question)
         reading = wire.read(question)
         tokens = sum(reading.tokens)
-        verdict = self.quota.take(tokens, len(reading.texts))
-        headers = wire.rate_headers(verdict)
-        if not verdict.allowed:
-            raise RefusedError(429, "Rate limit reached. Please try again later.", "rate_limit_exceeded", headers=headers)
+        headers = self._take(wire, tokens, len(reading.texts))
         async with self._computing:
             vectors = await run_in_threadpool(model.embed, reading.texts)
-        self.ledger.pay(question.texts, tokens)
+        self.ledger.pay(question.model, question.texts, tokens)
         vectors = shortened(vectors, question.size) if question.size is not None else vectors
         answer = Answer(vectors, list(range(len(vectors))), tokens)
         if fault is not None:
             answer = Answer(*damaged(vectors, fault, question.texts), tokens)
         return _response(wire.render(question, answer), fault, headers)
+
+    def _take(self, wire: WireFormat, tokens: int, inputs: int) -> dict[str, str]:
+        verdict = self.quota.take(tokens, inputs)
+        headers = wire.rate_headers(verdict) if self._settings.rate_headers else {}
+        if not verdict.allowed:
+            raise RefusedError(429, "Rate limit reached. Please try again later.", "rate_limit_exceeded", headers=headers)
+        self.ledger.grant(tokens)
+        self.timeline.accept(self.quota.elapsed_s, tokens, inputs)
+        return headers
+
+    def _price(self, model: str) -> float:
+        listed = catalog_price(model)
+        return self._settings.usd_per_million_tokens if listed is None else listed
 
     async def _model(self, question: Question) -> ProviderModel:
         async with self._computing:
@@ -111,12 +132,14 @@ class Provider:
         return Response(status_code=200)
 
     async def read_ledger(self, request: Request) -> Response:
-        """What was paid for: totals, and how often each text by its sha256."""
-        return Response(orjson.dumps(self.ledger.to_json()), media_type="application/json")
+        """What was paid for and how the quota was used; ``?by_text=0`` leaves out how often each text was paid."""
+        paid = self.ledger.to_json(by_text=request.query_params.get("by_text") != "0")
+        return Response(orjson.dumps(paid | self.timeline.to_json(self.quota.steps())), media_type="application/json")
 
     async def set_faults(self, request: Request) -> Response:
         """Replace the faults with a JSON list of :class:`Fault`; the count of requests starts again."""
-        self.faults = FaultPlan([Fault.model_validate(fault) for fault in orjson.loads(await request.body())])
+        listed = orjson.loads(await request.body())
+        self.faults = FaultPlan([Fault.model_validate(fault) for fault in listed], self._settings.seed)
         self._number = 0
         return Response(status_code=204)
 
@@ -137,10 +160,3 @@ def _response(body: bytes, fault: Fault | None, headers: dict[str, str]) -> Resp
 async def _half(body: bytes) -> AsyncIterator[bytes]:
     yield body[: len(body) // 2]
     raise ConnectionResetError("sandbox fault: the connection ends in the middle of the answer")
-
-
-def new_provider(
-    key: str, requests_per_minute: float, tokens_per_minute: float, faults: FaultPlan, inputs_per_minute: float | None = None
-) -> Provider:
-    """A provider on the real clock."""
-    return Provider(key, Quota(requests_per_minute, tokens_per_minute, time.monotonic, inputs_per_minute), faults)

@@ -1,26 +1,61 @@
-"""What an account may use: requests, tokens and inputs, refilled evenly over the minute, with OpenAI's rate headers."""
+"""What an account may use: requests, tokens and inputs, refilled evenly, changed by a schedule, with OpenAI's rate headers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 
 _MINUTE = 60.0
+_ROUNDING_S = 1e-6  # who waited exactly as long as told is not turned away again over a rounding error
+
+Limit = Annotated[float, Field(gt=0)]
+Limits = dict[str, float | None]
+
+
+class QuotaChange(BaseModel):
+    """New limits, ``at_s`` seconds after the first request that reached the account. None leaves a limit as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_s: Annotated[float, Field(ge=0)]
+    requests_per_minute: Limit | None = None
+    tokens_per_minute: Limit | None = None
+    inputs_per_minute: Limit | None = None
+
+    def limits(self) -> Limits:
+        """The limits that it changes, by currency."""
+        limits = {"requests": self.requests_per_minute, "tokens": self.tokens_per_minute, "inputs": self.inputs_per_minute}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+@dataclass(frozen=True)
+class QuotaStep:
+    """The limits from ``at_s`` until the next step; None is no limit."""
+
+    at_s: float
+    per_minute: Limits
 
 
 @dataclass
 class _Bucket:
-    """Holds at most a minute's worth and refills evenly."""
+    """Refills evenly and holds at most ``capacity``."""
 
     per_minute: float
+    capacity: float
     level: float
 
     def refill(self, seconds: float) -> None:
-        self.level = min(self.per_minute, self.level + self.per_minute * seconds / _MINUTE)
+        self.level = min(self.capacity, self.level + self.per_minute * seconds / _MINUTE)
 
     def seconds_until(self, amount: float) -> float:
-        return max(0.0, (amount - self.level) * _MINUTE / self.per_minute)
+        possible = amount <= max(self.per_minute, self.capacity)
+        needed = min(amount, self.capacity) if possible else amount
+        return max(0.0, (needed - self.level) * _MINUTE / self.per_minute)
 
 
 @dataclass(frozen=True)
@@ -33,9 +68,16 @@ class Verdict:
 
 
 class Quota:
-    """One account's quota. ``clock`` gives seconds; ``inputs_per_minute`` None does not limit the texts.
+    """One account's quota.
 
-    A request that is turned away costs nothing. One that is larger than a whole minute's quota can never pass.
+    A request that is turned away costs nothing. One that is larger than a whole minute's quota can never pass. One that is
+    larger than the bucket (possible when ``burst_s`` is short) passes when the bucket is full and is paid off before the next.
+
+    Args:
+        clock: gives seconds; only their differences count.
+        inputs_per_minute: texts; None does not limit them.
+        burst_s: how many seconds of quota an account may save up (never less than one request). It starts with that much.
+        schedule: changes to come, counted from the first request (:meth:`begin`).
     """
 
     def __init__(
@@ -44,48 +86,81 @@ class Quota:
         tokens_per_minute: float,
         clock: Callable[[], float],
         inputs_per_minute: float | None = None,
+        *,
+        burst_s: float = _MINUTE,
+        schedule: Iterable[QuotaChange] = (),
     ) -> None:
-        self._clock = clock
-        self._at = clock()
+        self._clock, self._burst_s = clock, burst_s
+        self._began: float | None = None
+        self._refilled_s = 0.0
+        self._schedule = deque(sorted(schedule, key=lambda change: change.at_s))
         self._buckets: dict[str, _Bucket] = {}
-        self.change(requests_per_minute, tokens_per_minute, inputs_per_minute)
+        self._steps: list[QuotaStep] = []
+        self._set({"requests": requests_per_minute, "tokens": tokens_per_minute, "inputs": inputs_per_minute})
+
+    def begin(self) -> None:
+        """The first request has come: the schedule starts to count. Later calls do nothing."""
+        self._began = self._clock() if self._began is None else self._began
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first request."""
+        return 0.0 if self._began is None else self._clock() - self._began
+
+    def steps(self) -> list[QuotaStep]:
+        """The limits so far, oldest first."""
+        self._advance()
+        return list(self._steps)
 
     def change(self, requests_per_minute: float, tokens_per_minute: float, inputs_per_minute: float | None = None) -> None:
-        """Set new limits; what is saved up beyond them is lost. A currency limited for the first time starts full."""
-        self._refill()
-        limits = {"requests": requests_per_minute, "tokens": tokens_per_minute, "inputs": inputs_per_minute}
-        old = self._buckets
-        self._buckets = {
-            name: _Bucket(limit, min(limit, old[name].level) if name in old else limit)
-            for name, limit in limits.items()
-            if limit is not None
-        }
+        """Set new limits and drop the rest of the schedule; what is saved up beyond the new limits is lost. A currency limited
+        for the first time starts full."""
+        self._advance()
+        self._schedule.clear()
+        self._set({"requests": requests_per_minute, "tokens": tokens_per_minute, "inputs": inputs_per_minute})
 
     def take(self, tokens: int, inputs: int = 1) -> Verdict:
         """Charge one request of this many tokens and texts, or turn it away."""
-        self._refill()
+        self.begin()
+        self._advance()
         costs = {"requests": 1.0, "tokens": float(tokens), "inputs": float(inputs)}
         wait = max(bucket.seconds_until(costs[name]) for name, bucket in self._buckets.items())
-        if wait > 0:
+        if wait > _ROUNDING_S:
             hints = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
             return Verdict(False, self._headers() | hints, wait)
         for name, bucket in self._buckets.items():
             bucket.level -= costs[name]
         return Verdict(True, self._headers())
 
-    def _refill(self) -> None:
-        now = self._clock()
+    def _advance(self) -> None:
+        now = self.elapsed_s
+        while self._schedule and self._schedule[0].at_s <= now:
+            change = self._schedule.popleft()
+            self._refill(change.at_s)
+            self._set(self._steps[-1].per_minute | change.limits())
+        self._refill(now)
+
+    def _refill(self, at_s: float) -> None:
         for bucket in self._buckets.values():
-            bucket.refill(now - self._at)
-        self._at = now
+            bucket.refill(at_s - self._refilled_s)
+        self._refilled_s = at_s
+
+    def _set(self, per_minute: Limits) -> None:
+        old = self._buckets
+        self._buckets = {}
+        for name, limit in per_minute.items():
+            if limit is not None:
+                capacity = max(limit * self._burst_s / _MINUTE, 1.0)
+                self._buckets[name] = _Bucket(limit, capacity, min(capacity, old[name].level) if name in old else capacity)
+        self._steps.append(QuotaStep(self._refilled_s, per_minute))
 
     def _headers(self) -> dict[str, str]:
         headers = {}
         for name in ("requests", "tokens"):
             bucket = self._buckets[name]
             headers[f"x-ratelimit-limit-{name}"] = str(int(bucket.per_minute))
-            headers[f"x-ratelimit-remaining-{name}"] = str(int(bucket.level))
-            headers[f"x-ratelimit-reset-{name}"] = go_duration(bucket.seconds_until(bucket.per_minute))
+            headers[f"x-ratelimit-remaining-{name}"] = str(max(0, int(bucket.level)))
+            headers[f"x-ratelimit-reset-{name}"] = go_duration(bucket.seconds_until(bucket.capacity))
         return headers
 
 

@@ -25,7 +25,9 @@ import orjson
 
 from mtd_ray.errors import MtdError
 from mtd_ray.sandbox.ports import LOOPBACK
-from mtd_ray.sandbox.provider_faults import Fault, FaultPlan
+from mtd_ray.sandbox.provider_faults import Fault
+from mtd_ray.sandbox.provider_quota import QuotaChange
+from mtd_ray.sandbox.provider_settings import ProviderSettings
 
 _ROOT = Path(__file__).resolve().parents[2]  # so that `-m` finds this package, installed or not
 _START_TIMEOUT_S = 60.0
@@ -39,7 +41,13 @@ class ProviderServer:
         env: one variable, the name and value of the account's key; handed over in the environment, never on the command line.
         port: 0 takes a free one.
         requests_per_minute, tokens_per_minute, inputs_per_minute: the account's quota; None does not limit the inputs (texts).
+        quota_schedule: changes of the quota, counted from the first request that reaches the account.
+        burst_s: how many seconds of quota the account may save up; it starts with that much.
+        rate_headers: False hides every header that tells of the quota, ``retry-after`` too (only a fault that names its own still
+            shows it).
+        usd_per_million_tokens: the price of models that the catalogue does not list, the sandbox's own.
         faults: what goes wrong from the start; :meth:`set_faults` changes it.
+        seed: of faults that strike by chance.
 
     Raises:
         MtdError: it did not start; what it says about that is on standard error.
@@ -53,18 +61,30 @@ class ProviderServer:
         requests_per_minute: float = 10_000,
         tokens_per_minute: float = 10_000_000,
         inputs_per_minute: float | None = None,
+        quota_schedule: Sequence[QuotaChange] = (),
+        burst_s: float = 60.0,
+        rate_headers: bool = True,
+        usd_per_million_tokens: float = 0.1,
         faults: Sequence[Fault] = (),
+        seed: int = 0,
     ) -> None:
         ((key_name, _),) = env.items()
         self._env = dict(env)
-        listed = orjson.dumps([fault.model_dump() for fault in faults]).decode()
+        settings = ProviderSettings(
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            inputs_per_minute=inputs_per_minute,
+            quota_schedule=tuple(quota_schedule),
+            burst_s=burst_s,
+            rate_headers=rate_headers,
+            usd_per_million_tokens=usd_per_million_tokens,
+            faults=tuple(faults),
+            seed=seed,
+        )
         self._command = [
             *(sys.executable, "-m", "mtd_ray.sandbox.provider_server", "--key-env", key_name, "--port", str(port)),
-            *("--requests-per-minute", str(requests_per_minute), "--tokens-per-minute", str(tokens_per_minute)),
-            *("--faults", listed, "--end-with-parent"),
+            *("--settings", settings.model_dump_json(exclude_defaults=True), "--end-with-parent"),
         ]
-        if inputs_per_minute is not None:
-            self._command += ["--inputs-per-minute", str(inputs_per_minute)]
         self._process: subprocess.Popen[str] | None = None
         self.base_url = ""
 
@@ -96,9 +116,15 @@ class ProviderServer:
         """Base URL for Voyage's clients, which add ``/embeddings``."""
         return f"{self.cohere_url}/voyage/v1"
 
-    def ledger(self) -> dict[str, Any]:
-        """What the server was paid for: see :meth:`mtd_ray.sandbox.provider_ledger.Ledger.to_json`."""
-        ledger: dict[str, Any] = httpx.get(self._admin("ledger")).raise_for_status().json()
+    def ledger(self, *, by_text: bool = True) -> dict[str, Any]:
+        """What the server was paid for and how its quota was used. It changes only with requests, not with time.
+
+        The keys are those of :meth:`mtd_ray.sandbox.provider_ledger.Ledger.to_json` and
+        :meth:`mtd_ray.sandbox.provider_timeline.Timeline.to_json`; ``by_text`` False leaves out ``by_sha256``, which is long after
+        many texts. :func:`mtd_ray.sandbox.provider_timeline.quota_use` gives the share of the quota that was used.
+        """
+        answer = httpx.get(self._admin("ledger"), params={"by_text": int(by_text)}, timeout=60)
+        ledger: dict[str, Any] = answer.raise_for_status().json()
         return ledger
 
     def set_faults(self, *faults: Fault) -> None:
@@ -106,7 +132,7 @@ class ProviderServer:
         httpx.put(self._admin("faults"), content=orjson.dumps([fault.model_dump() for fault in faults])).raise_for_status()
 
     def set_quota(self, *, requests_per_minute: float, tokens_per_minute: float, inputs_per_minute: float | None = None) -> None:
-        """Change the account's quota."""
+        """Change the account's quota now; what is left of the schedule is dropped."""
         limits = {
             "requests_per_minute": requests_per_minute,
             "tokens_per_minute": tokens_per_minute,
@@ -146,13 +172,10 @@ def main() -> None:
     """Serve until told to stop. Writes the base URL to standard output once it is reachable."""
     import uvicorn
 
-    from mtd_ray.sandbox.provider_app import new_provider
+    from mtd_ray.sandbox.provider_app import Provider
 
     arguments = _parser().parse_args()
-    faults = FaultPlan([Fault.model_validate(fault) for fault in orjson.loads(arguments.faults)], arguments.seed)
-    key = os.environ[arguments.key_env]
-    quota = (arguments.requests_per_minute, arguments.tokens_per_minute)
-    provider = new_provider(key, *quota, faults, arguments.inputs_per_minute)
+    provider = Provider(os.environ[arguments.key_env], ProviderSettings.model_validate_json(arguments.settings))
     listener = socket.create_server((LOOPBACK, arguments.port), backlog=512)
     if arguments.end_with_parent:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -167,11 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="provider_server", description="A provider of embeddings on loopback.")
     parser.add_argument("--key-env", required=True, help="environment variable that holds the account's key")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--requests-per-minute", type=float, default=10_000)
-    parser.add_argument("--tokens-per-minute", type=float, default=10_000_000)
-    parser.add_argument("--inputs-per-minute", type=float, help="texts; unlimited unless given")
-    parser.add_argument("--faults", default="[]", help="JSON list of faults")
-    parser.add_argument("--seed", type=int, default=0, help="of faults that strike by chance")
+    parser.add_argument("--settings", default="{}", help="JSON object: quota, prices, faults; see provider_settings.py")
     parser.add_argument("--end-with-parent", action="store_true", help="stop when the process that started it is gone")
     return parser
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mtd_ray.sandbox.provider_quota import Quota, go_duration
+from mtd_ray.sandbox.provider_quota import Quota, QuotaChange, go_duration
 from mtd_ray.teachers.hints import seconds_of_go_duration, seconds_to_wait
 
 
@@ -62,3 +62,47 @@ def test_inputs_are_a_quota_only_when_set() -> None:
     assert quota.take(1, 96).allowed
     quota.change(1_000, 1_000_000)
     assert quota.take(1, 5_000).allowed
+
+
+def test_a_schedule_counts_from_the_first_request() -> None:
+    clock = Clock()
+    clock.now = 50
+    changes = [QuotaChange(at_s=20, tokens_per_minute=6_000), QuotaChange(at_s=10, tokens_per_minute=600)]
+    quota = Quota(1_000, 6_000, clock, burst_s=1, schedule=changes)
+    clock.now = 100
+    assert quota.take(100).allowed
+    clock.now += 11  # the last second at 10 tokens/s
+    assert quota.take(10).allowed
+    assert quota.take(10).wait_s == pytest.approx(1)
+    clock.now += 10
+    assert quota.take(100).allowed
+    assert [(step.at_s, step.per_minute["tokens"]) for step in quota.steps()] == [(0, 6_000), (10, 600), (20, 6_000)]
+    assert quota.steps()[-1].per_minute["requests"] == 1_000
+
+
+def test_a_change_by_hand_ends_the_schedule() -> None:
+    clock = Clock()
+    quota = Quota(60, 1_000, clock, schedule=[QuotaChange(at_s=5, requests_per_minute=1)])
+    quota.take(1)
+    quota.change(120, 1_000)
+    clock.now += 10
+    assert [step.per_minute["requests"] for step in quota.steps()] == [60, 120]
+
+
+def test_little_can_be_saved_up_with_a_short_burst() -> None:
+    clock = Clock()
+    quota = Quota(6_000, 600_000, clock, burst_s=0.5)
+    clock.now += 600
+    assert [quota.take(1).allowed for _ in range(51)] == [True] * 50 + [False]
+
+
+def test_a_request_larger_than_the_bucket_is_paid_off_before_the_next() -> None:
+    clock = Clock()
+    quota = Quota(6_000, 600, clock, burst_s=1)
+    assert quota.take(100).allowed
+    refused = quota.take(100)
+    assert refused.wait_s == pytest.approx(10)
+    assert refused.headers["x-ratelimit-remaining-tokens"] == "0"
+    clock.now += refused.wait_s
+    assert quota.take(100).allowed
+    assert not any(quota.take(601).allowed for clock.now in range(0, 600, 60))

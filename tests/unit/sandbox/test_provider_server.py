@@ -19,7 +19,9 @@ import pytest
 
 from mtd_ray.errors import MtdError
 from mtd_ray.sandbox.provider_faults import Fault, FaultPlan
+from mtd_ray.sandbox.provider_quota import QuotaChange
 from mtd_ray.sandbox.provider_server import ProviderServer
+from mtd_ray.sandbox.provider_timeline import quota_use
 
 KEY = "sk-sandbox"
 
@@ -95,6 +97,20 @@ def test_the_ledger_counts_what_was_paid(server: ProviderServer) -> None:
     after = server.ledger()
     assert after["texts"] - before["texts"] == 3
     assert after["by_sha256"][hashlib.sha256(b"ledger text").hexdigest()] == 2
+
+
+def test_a_hidden_quota_that_changes_by_schedule_is_in_the_ledger() -> None:
+    changes = [QuotaChange(at_s=0, requests_per_minute=2)]
+    with ProviderServer(env={"PROVIDER_KEY": KEY}, quota_schedule=changes, burst_s=30, rate_headers=False) as server:
+        answers = [post(server, {"model": "hash-8", "input": "two words"}) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 429, 429]
+        assert not [name for answer in answers for name in answer.headers if "ratelimit" in name or "retry" in name]
+        ledger = server.ledger(by_text=False)
+        assert sum(row["tokens"] for row in ledger["timeline"]) == ledger["tokens_granted"] == ledger["tokens"] == 2
+        assert ledger["usd"] == pytest.approx(2 * 0.1e-6)
+        assert [step["requests"] for step in ledger["quota"]] == [10_000, 2]
+        assert quota_use(ledger).rejected == pytest.approx(2 / 3)
+        assert server.ledger(by_text=False) == ledger
 
 
 def test_a_cut_connection_is_seen_as_one(server: ProviderServer) -> None:
