@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -11,10 +12,11 @@ from ray.exceptions import RayActorError
 
 from mtd_ray.config import ApiTeacher, QuotaConfig, Teacher
 from mtd_ray.harvest.pacing import Pacer
-from mtd_ray.teachers import TeacherUnavailable
+from mtd_ray.teachers.base import NO_HINTS, RateHints, TeacherUnavailable
 
 _LONGEST_NAP_S = 0.5
 _ACTOR_PATIENCE_S = 120.0
+_MOST_WAITERS = 100_000
 
 
 class QuotaActor:
@@ -22,15 +24,19 @@ class QuotaActor:
 
     def __init__(self, quota: QuotaConfig) -> None:
         self._pacer = Pacer(quota, time.monotonic)
+        self._turn = asyncio.Lock()
 
-    def ask(self, requests: int, tokens: int, inputs: int) -> float:
-        return self._pacer.ask(requests, tokens, inputs)
+    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+        """Return when the request may be sent. Who asks first goes first."""
+        async with self._turn:
+            while (wait := self._pacer.ask(requests, tokens, inputs)) > 0.0:
+                await asyncio.sleep(min(wait, _LONGEST_NAP_S))
 
-    def report(self, rejected: bool, retry_after: float | None) -> None:
-        self._pacer.report(rejected=rejected, retry_after=retry_after)
+    async def report(self, rejected: bool, hints: RateHints) -> None:
+        self._pacer.report(rejected=rejected, retry_after=hints.retry_after)
 
 
-_RemoteQuota: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(QuotaActor)
+_RemoteQuota: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=_MOST_WAITERS)(QuotaActor)
 
 
 def account_of(teacher: ApiTeacher) -> tuple[str, ...]:
@@ -39,38 +45,35 @@ def account_of(teacher: ApiTeacher) -> tuple[str, ...]:
 
 
 class SharedLimiter:
-    """A worker's hold of the quota actor; see :class:`mtd_ray.teachers.Limiter`.
+    """A worker's hold of the quota actor; see :class:`mtd_ray.teachers.Limiter`."""
 
-    Naps are short so that a pause, or its end, that another worker caused is noticed.
-
-    Raises:
-        TeacherUnavailable: the actor stays away; Ray restarts it when there is a node to run it.
-    """
-
-    def __init__(self, actor: Any, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._actor, self._sleep = actor, sleep
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
 
     @classmethod
     def start(cls, quota: QuotaConfig) -> SharedLimiter:
         """A limiter on an actor of its own, which lives as long as somebody holds this."""
         return cls(_RemoteQuota.remote(quota))
 
-    def acquire(self, requests: int, tokens: int, inputs: int) -> None:
-        while (wait := self._call("ask", requests, tokens, inputs)) > 0.0:
-            self._sleep(min(wait, _LONGEST_NAP_S))
+    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+        """Wait for the actor's grant.
 
-    def report(self, *, rejected: bool, retry_after: float | None) -> None:
-        self._call("report", rejected, retry_after)
-
-    def _call(self, method: str, *arguments: Any) -> Any:
+        Raises:
+            TeacherUnavailable: the actor stays away; Ray restarts it when there is a node to run it.
+        """
         deadline = time.monotonic() + _ACTOR_PATIENCE_S
         while True:
             try:
-                return ray.get(getattr(self._actor, method).remote(*arguments))
+                await self._actor.acquire.remote(requests, tokens, inputs)
+                return
             except RayActorError:
                 if time.monotonic() > deadline:
                     raise TeacherUnavailable("the quota actor did not come back; check the cluster's nodes and run again") from None
-                self._sleep(_LONGEST_NAP_S)
+                await asyncio.sleep(_LONGEST_NAP_S)
+
+    def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
+        """Send word; what is lost when the actor dies at that moment is told again by the next answers."""
+        self._actor.report.remote(rejected, hints)
 
 
 def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
