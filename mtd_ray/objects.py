@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,11 @@ _UPLOAD: Any = {"chunk_size": 16 * 1024 * 1024, "max_concurrency": 4}
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One listed object: its key relative to the store and its size in bytes."""
+    """One listed object: its key relative to the store, its size in bytes, and when it was written, by the store's clock."""
 
     key: str
     size: int
+    modified: datetime
 
 
 class ObjectStore:
@@ -105,13 +107,18 @@ class ObjectStore:
     def get(self, key: str) -> bytes:
         """The whole object."""
         with _Translated(self, key, "read"):
-            return bytes(obstore.get(self._store, _checked(key)).bytes())
+            return memoryview(obstore.get(self._store, _checked(key)).bytes()).tobytes()
 
     def find(self, key: str) -> bytes | None:
         """The whole object, or None when there is none."""
+        view = self.find_view(key)
+        return None if view is None else view.tobytes()
+
+    def find_view(self, key: str) -> memoryview | None:
+        """What :meth:`find` gives, read-only, in the memory it was received in: for objects so large that a copy costs."""
         with _Translated(self, key, "read"):
             try:
-                return bytes(obstore.get(self._store, _checked(key)).bytes())
+                return memoryview(obstore.get(self._store, _checked(key)).bytes())
             except (FileNotFoundError, NotFoundError) as error:
                 if _NO_BUCKET in str(error):
                     raise
@@ -131,7 +138,7 @@ class ObjectStore:
         with _Translated(self, prefix, "list"):
             for batch in obstore.list(self._store, _checked(prefix) if prefix else None):
                 for entry in batch:
-                    yield ObjectInfo(str(entry["path"]), int(entry["size"]))
+                    yield ObjectInfo(str(entry["path"]), int(entry["size"]), entry["last_modified"])
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

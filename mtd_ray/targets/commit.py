@@ -6,7 +6,6 @@ readers follow commits and never list data files, so a worker that dies or comes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from mtd_ray.corpus.manifest import Manifest, Shard
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets.codec import encode_vectors
+from mtd_ray.targets.digest import sha256, xxh3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True)
 class PartCommit:
-    """What is known about a committed part. ``file`` is its key in the store, ``sha256`` that of its bytes."""
+    """What is known about a committed part. ``file`` is its key in the store, ``sha256`` and ``xxh3`` are digests of its bytes."""
 
     file: str
     rows: int
@@ -53,6 +53,7 @@ class PartCommit:
     seconds: float
     teacher: str
     usd: float = 0.0
+    xxh3: str = ""
 
     def to_json(self) -> bytes:
         """The stored form."""
@@ -139,7 +140,8 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
         file=file,
         rows=part.rows,
         failed_rows=len(failures),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256(data),
+        xxh3=xxh3(data),
         part_start=part.start,
         part_stop=part.stop,
         tokens=tokens,

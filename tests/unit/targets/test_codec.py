@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch  # noqa: F401 (the codec uses it where it is loaded)
 
 from mtd_ray.errors import TargetError
 from mtd_ray.targets import decode_vectors, encode_vectors
@@ -88,10 +92,39 @@ def test_sizes_must_match(vectors: npt.NDArray[np.float32], ids: list[str]) -> N
         encode_vectors(vectors[0], ids, {})
 
 
-def _parquet(table: pa.Table) -> bytes:
+def test_pytorch_changes_the_speed_and_not_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    # All magnitudes that fp16 has, below (to zero) and at its end, and the numbers halfway between two of them.
+    every = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
+    halfway = (every[:-1] + every[1:]) / 2
+    others = rng.standard_normal(1001) * 10.0 ** rng.integers(-9, 4, 1001)
+    numbers = np.concatenate([every, -every, halfway, others]).astype(np.float32)
+    vectors = numbers[: len(numbers) // 100 * 100].reshape(100, -1)
+    ids = [str(row) for row in range(100)]
+    with_torch = encode_vectors(vectors, ids, {0: "x"})
+    monkeypatch.delitem(sys.modules, "torch")
+    assert encode_vectors(vectors, ids, {0: "x"}) == with_torch
+
+
+@pytest.mark.parametrize("options", [{}, {"row_group_size": 4}, {"compression": "zstd"}])
+def test_a_target_file_that_another_writer_wrote_again_is_read(
+    vectors: npt.NDArray[np.float32], ids: list[str], options: dict[str, Any]
+) -> None:
+    table = pq.read_table(pa.BufferReader(encode_vectors(vectors, ids, {2: "x"})))
+    part = decode_vectors(_parquet(table, **options))
+    assert (part.ids, part.reasons[2]) == (ids, "x")
+    np.testing.assert_array_equal(part.vectors[part.valid], vectors.astype(np.float16)[part.valid])
+
+
+def test_a_part_of_no_rows() -> None:
+    part = decode_vectors(encode_vectors(np.empty((0, 3), np.float32), [], {}))
+    assert (part.ids, part.vectors.shape, part.valid.shape) == ([], (0, 3), (0,))
+
+
+def _parquet(table: pa.Table, **options: Any) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+    pq.write_table(table, sink, **options)
+    return bytes(sink.getvalue())
 
 
 def test_what_is_not_a_target_file_is_refused(vectors: npt.NDArray[np.float32], ids: list[str]) -> None:
