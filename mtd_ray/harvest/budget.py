@@ -1,0 +1,152 @@
+"""The cap on dollars, shared by all workers on all nodes: the ledger in one Ray actor, and the budget a worker holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from mtd_ray.config import Recipe
+from mtd_ray.errors import MtdError
+from mtd_ray.harvest.claims import Claims, claim_unclaimed, paid_teachers
+from mtd_ray.harvest.ledger import Ledger
+from mtd_ray.objects import ObjectStore
+from mtd_ray.teachers import BudgetSpent, TeacherUnavailable
+
+_log = logging.getLogger(__name__)
+
+_ACTOR_PATIENCE_S = 120.0
+_NAP_S = 0.5
+# When money under way is all that could make room, and nothing comes back for this long, who holds it is dead or held up.
+_SETTLED_WITHIN_S = 180.0
+
+
+class BudgetActor:
+    """One incarnation of a recipe's :class:`Ledger`. Restarted by Ray when its node or process dies: it then claims anew."""
+
+    def __init__(self, store: ObjectStore, cap_usd: float, teachers: Sequence[str]) -> None:
+        self._name = uuid.uuid4().hex
+        self._ledger = Ledger(Claims(store, teachers), self._name, cap_usd, teachers)
+        self._claiming = asyncio.Lock()
+        self._settled = asyncio.Event()
+
+    async def reserve(self, teacher: str, usd: float) -> str:
+        """Set money aside. Returns the incarnation that :meth:`settle` has to name. Raises what :class:`Ledger` does."""
+        if not self._ledger.take(teacher, usd):
+            async with self._claiming:  # in turn; the loop stays free for those whose money is claimed already
+                while not self._ledger.take(teacher, usd):
+                    await self._make_room(teacher, usd)
+        return self._name
+
+    async def _make_room(self, teacher: str, usd: float) -> None:
+        self._settled.clear()
+        if await asyncio.to_thread(self._ledger.claim, teacher, usd):
+            return
+        if self._ledger.reserved_usd > 0:
+            try:
+                await asyncio.wait_for(self._settled.wait(), _SETTLED_WITHIN_S)
+                return
+            except TimeoutError:
+                pass
+        raise BudgetSpent(await asyncio.to_thread(self._ledger.spent_message))
+
+    async def settle(self, incarnation: str, teacher: str, reserved: float, spent: float) -> None:
+        """Book a request. One that an earlier incarnation granted is in that one's claim already."""
+        if incarnation == self._name:
+            self._ledger.settle(teacher, reserved, spent)
+            self._settled.set()
+
+    async def close(self) -> None:
+        """Write down what was spent; nothing is granted any more."""
+        async with self._claiming:
+            await asyncio.to_thread(self._ledger.close)
+
+
+_RemoteBudget: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=1000)(BudgetActor)
+
+
+class TeacherBudget:
+    """One teacher's hold of the budget actor; see :class:`mtd_ray.teachers.Budget`. Made anew by each worker that unpickles it.
+
+    Raises:
+        TeacherUnavailable: the actor stays away; Ray restarts it when there is a node to run it.
+    """
+
+    def __init__(self, actor: Any, teacher: str) -> None:
+        self._actor, self._teacher = actor, teacher
+        # Which incarnation granted a reservation; those of one amount are alike.
+        self._granted: dict[float, list[str]] = {}
+        self._noting = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TeacherBudget, (self._actor, self._teacher)
+
+    async def reserve(self, usd: float) -> None:
+        deadline = time.monotonic() + _ACTOR_PATIENCE_S
+        while True:
+            try:
+                incarnation = await self._actor.reserve.remote(self._teacher, usd)
+            except RayTaskError as error:
+                raise error.cause if isinstance(error.cause, MtdError) else error from None
+            except RayActorError:
+                if time.monotonic() > deadline:
+                    raise TeacherUnavailable(
+                        "the budget actor did not come back; check the cluster's nodes and run again"
+                    ) from None
+                await asyncio.sleep(_NAP_S)
+            else:
+                with self._noting:
+                    self._granted.setdefault(usd, []).append(incarnation)
+                return
+
+    def settle(self, reserved: float, spent: float) -> None:
+        with self._noting:
+            incarnations = self._granted[reserved]
+            incarnation = incarnations.pop(0)
+            if not incarnations:
+                del self._granted[reserved]
+        self._actor.settle.remote(incarnation, self._teacher, reserved, spent)
+
+
+class SharedBudget:
+    """The budget of a recipe's API teachers, on an actor that lives as long as somebody holds this or a part of it.
+
+    Attributes:
+        cap_usd: ``harvest.budget_usd``.
+        spent_before: teacher fingerprint → dollars that counted already when this started.
+    """
+
+    def __init__(self, actor: Any, cap_usd: float, spent_before: Mapping[str, float]) -> None:
+        self._actor = actor
+        self.cap_usd, self.spent_before = cap_usd, dict(spent_before)
+
+    def of(self, teacher: str) -> TeacherBudget:
+        """What the workers of the teacher with this fingerprint hold."""
+        return TeacherBudget(self._actor, teacher)
+
+    def close(self) -> None:
+        """Write down what was really spent. Without it, all that was claimed counts as spent."""
+        try:
+            ray.get(self._actor.close.remote(), timeout=_ACTOR_PATIENCE_S)
+        except (RayActorError, RayTaskError, GetTimeoutError):
+            _log.warning("the budget could not be closed: up to a few seconds' dollars more than was spent stay counted")
+
+
+def start_budget(store: ObjectStore, recipe: Recipe) -> SharedBudget | None:
+    """The budget that all API teachers of the recipe share; None when the recipe gives none.
+
+    What earlier harvests into their target stores cost counts, with a budget or without.
+    """
+    if recipe.harvest.budget_usd is None:
+        return None
+    teachers = sorted(set(paid_teachers(recipe).values()))
+    claim_unclaimed(store, teachers)
+    spent = Claims(store, teachers).counted_usd()
+    return SharedBudget(_RemoteBudget.remote(store, recipe.harvest.budget_usd, teachers), recipe.harvest.budget_usd, spent)
