@@ -43,6 +43,19 @@ class ModelFacts(Frozen):
     per_minute: PerMinute | None = None
     tokenizer: str | None = None
 
+    def offers(self, dimensions: int) -> bool:
+        """Whether vectors of this size can be asked for; of a model that is not listed, any."""
+        if self.sizes:
+            return dimensions in self.sizes
+        return self.size is None or dimensions == self.size or (self.shortens and dimensions < self.size)
+
+    @property
+    def offer(self) -> str:
+        """The sizes on offer, in words."""
+        if self.sizes:
+            return f"one of {', '.join(map(str, sorted(self.sizes)))}"
+        return f"{self.size} or any smaller" if self.shortens else f"{self.size}"
+
 
 class ProviderFacts(Frozen):
     """One provider: caps of a request, limits of the highest ordinary tier, models by name."""
@@ -62,6 +75,16 @@ class Catalog(Frozen):
     def model(self, provider: str, name: str) -> ModelFacts:
         """What is known of a model; nothing when it is not listed."""
         return self.providers[provider].models.get(name, ModelFacts())
+
+    def caps(self, provider: str, name: str) -> Caps:
+        """What one request to a model may hold."""
+        caps = self.providers[provider].caps
+        tokens = self.model(provider, name).request_tokens
+        return caps if tokens is None else caps.model_copy(update={"request_tokens": tokens})
+
+    def per_minute(self, provider: str, name: str) -> PerMinute:
+        """The limits of the highest ordinary tier for a model."""
+        return self.model(provider, name).per_minute or self.providers[provider].per_minute
 
 
 @lru_cache(maxsize=1)

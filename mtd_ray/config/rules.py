@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from mtd_ray.config.base import Kind
+from mtd_ray.config.catalog import catalog, usd_per_token
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
 from mtd_ray.config.sources import DocstringSource
@@ -20,6 +21,8 @@ def broken_rules(recipe: Recipe) -> list[str]:
         *_numbers(recipe),
         *_same_teachers(recipe),
         *_quotas(recipe),
+        *_prices(recipe),
+        *_offers(recipe),
         *_prompts(recipe),
         *_measured(recipe),
     ]
@@ -68,6 +71,33 @@ def _quotas(recipe: Recipe) -> Iterator[str]:
                 f"teachers.{name}.quota.tokens_per_minute: {limit:g} is less than one text may have (max_tokens: "
                 f"{teacher.max_tokens}), so that such a text can never be asked; lower teachers.{name}.max_tokens"
             )
+
+
+def _prices(recipe: Recipe) -> Iterator[str]:
+    for name, teacher in recipe.teachers.items():
+        if recipe.harvest.budget_usd is not None and isinstance(teacher, ApiTeacher) and usd_per_token(teacher) is None:
+            yield (
+                f"teachers.{name}.usd_per_million_tokens: harvest.budget_usd can be kept only when every price is known, and the "
+                f"one of {teacher.model!r} is not; write it here (0 for a server of your own)"
+            )
+
+
+def _offers(recipe: Recipe) -> Iterator[str]:
+    """What a known model does not offer. A model that the catalog does not list may have any size and any caps."""
+    for name, teacher in recipe.teachers.items():
+        if not isinstance(teacher, ApiTeacher) or teacher.model not in catalog().providers[teacher.provider].models:
+            continue
+        facts, caps = catalog().model(teacher.provider, teacher.model), catalog().caps(teacher.provider, teacher.model)
+        if not facts.offers(teacher.dimensions):
+            yield f"teachers.{name}.dimensions: {teacher.model} has no vectors of size {teacher.dimensions}; write {facts.offer}"
+        given = {
+            "max_inputs": (teacher.max_inputs, caps.inputs, "texts"),
+            "max_request_tokens": (teacher.max_request_tokens, caps.request_tokens, "tokens"),
+            "max_tokens": (teacher.max_tokens, caps.tokens, "tokens of one text"),
+        }
+        for key, (value, most, what) in given.items():
+            if value > most:
+                yield f"teachers.{name}.{key}: {teacher.model} takes at most {most:,} {what} in a request, not {value:,}"
 
 
 def _prompts(recipe: Recipe) -> Iterator[str]:
