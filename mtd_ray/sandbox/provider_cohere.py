@@ -15,13 +15,23 @@ from pydantic import Field
 
 from mtd_ray.sandbox.provider_models import count_tokens, cut_text
 from mtd_ray.sandbox.provider_quota import Verdict
-from mtd_ray.sandbox.provider_wire import Answer, Body, Encoding, OverLong, Question, Reading, RefusedError, encoded, validated
+from mtd_ray.sandbox.provider_wire import Answer, Body, Encoding, OverLong, Question, Reading, RefusedError, validated
 
+PROVIDER = "cohere"
 MAX_INPUTS = 96
 MAX_TOKENS_EACH = 128_000
 
 # `truncate` names the end that is cut off.
 _OVER_LONG: dict[str, OverLong] = {"NONE": "refuse", "START": "keep_end", "END": "keep_start"}
+
+_SAYINGS = {
+    401: "invalid api token",
+    402: "the billing cap is reached; add or change the payment method",
+    403: "this api key may not use the model",
+    429: "too many requests; wait before the next call",
+    500: "internal server error",
+    503: "the service is unavailable",
+}
 
 
 class _Body(Body):
@@ -56,12 +66,17 @@ def render(question: Question, answer: Answer) -> bytes:
     """The body of an answer."""
     body = {
         "id": str(uuid.uuid4()),
-        "embeddings": {encoding: encoded(answer.vectors, encoding) for encoding in question.encodings},
+        "embeddings": {encoding: answer.encoded(encoding) for encoding in question.encodings},
         "texts": question.texts,
         "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": answer.tokens}},
         "response_type": "embeddings_by_type",
     }
     return orjson.dumps(body)
+
+
+def saying(status: int, code: str | None = None) -> RefusedError:
+    """What Cohere says with an error; it has no codes."""
+    return RefusedError(status, _SAYINGS.get(status, f"sandbox fault {status}"))
 
 
 def render_error(error: RefusedError) -> bytes:

@@ -60,11 +60,13 @@ class _Bucket:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request is within the quota, OpenAI's headers that say so, and the seconds until it would be."""
+    """Whether a request is within the quota, OpenAI's headers that say so, the seconds until it would be, and the currency
+    (requests, tokens, inputs) that it has to wait for longest."""
 
     allowed: bool
     headers: dict[str, str]
     wait_s: float = 0.0
+    scarce: str = ""
 
 
 class Quota:
@@ -124,10 +126,10 @@ class Quota:
         self.begin()
         self._advance()
         costs = {"requests": 1.0, "tokens": float(tokens), "inputs": float(inputs)}
-        wait = max(bucket.seconds_until(costs[name]) for name, bucket in self._buckets.items())
+        wait, scarce = max((bucket.seconds_until(costs[name]), name) for name, bucket in self._buckets.items())
         if wait > _ROUNDING_S:
             hints = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
-            return Verdict(False, self._headers() | hints, wait)
+            return Verdict(False, self._headers() | hints, wait, scarce)
         for name, bucket in self._buckets.items():
             bucket.level -= costs[name]
         return Verdict(True, self._headers())

@@ -182,7 +182,9 @@ def main() -> None:
     sys.stdout.write(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1\n")
     sys.stdout.flush()
     # "critical": a fault that breaks a connection is no error worth a stack trace.
-    config = uvicorn.Config(provider.app(), log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        provider.app(), http=provider.connections.protocol(), log_level="critical", access_log=False, timeout_graceful_shutdown=1
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -11,13 +11,23 @@ from typing import Literal
 import orjson
 from pydantic import Field
 
+from mtd_ray.config.catalog import catalog
 from mtd_ray.sandbox.provider_models import count_tokens, cut_text
 from mtd_ray.sandbox.provider_quota import Verdict
-from mtd_ray.sandbox.provider_wire import Answer, Body, OverLong, Question, Reading, RefusedError, encoded, validated
+from mtd_ray.sandbox.provider_wire import Answer, Body, OverLong, Question, Reading, RefusedError, validated
 
+PROVIDER = "voyage"
 MAX_INPUTS = 1_000
 MAX_TOKENS_EACH = 32_000
-MAX_TOKENS_TOGETHER = 120_000  # of voyage-4-large; smaller models allow more
+MAX_TOKENS_TOGETHER = 120_000  # unless the catalogue lists another for the model
+
+_SAYINGS = {
+    401: "Provided API key is invalid.",
+    403: "The IP address of this request is not allowed.",
+    429: "You have exceeded your rate limit of requests or tokens per minute.",
+    500: "An unexpected error occurred on the server.",
+    503: "The servers are overloaded.",
+}
 
 
 class _Body(Body):
@@ -48,16 +58,22 @@ def read(question: Question) -> Reading:
     tokens = [count_tokens(text) for text in texts]
     if max(tokens) > MAX_TOKENS_EACH:
         raise RefusedError(400, f"A text has {max(tokens)} tokens, the most is {MAX_TOKENS_EACH}; set truncation.")
-    if sum(tokens) > MAX_TOKENS_TOGETHER:
-        raise RefusedError(400, f"The request has {sum(tokens)} tokens, the most is {MAX_TOKENS_TOGETHER}.")
+    most = catalog().model(PROVIDER, question.model).request_tokens or MAX_TOKENS_TOGETHER
+    if sum(tokens) > most:
+        raise RefusedError(400, f"The request has {sum(tokens)} tokens, the most is {most}.")
     return Reading(texts, tokens)
 
 
 def render(question: Question, answer: Answer) -> bytes:
     """The body of an answer."""
-    pairs = zip(answer.indices, encoded(answer.vectors, question.encodings[0]), strict=True)
+    pairs = zip(answer.indices, answer.encoded(question.encodings[0]), strict=True)
     data = [{"object": "embedding", "embedding": vector, "index": index} for index, vector in pairs]
     return orjson.dumps({"object": "list", "data": data, "model": question.model, "usage": {"total_tokens": answer.tokens}})
+
+
+def saying(status: int, code: str | None = None) -> RefusedError:
+    """What Voyage says with an error; it has no codes."""
+    return RefusedError(status, _SAYINGS.get(status, f"sandbox fault {status}"))
 
 
 def render_error(error: RefusedError) -> bytes:

@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from mtd_ray.errors import MtdError
-from mtd_ray.sandbox.provider_faults import Fault, FaultPlan
 from mtd_ray.sandbox.provider_quota import QuotaChange
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.sandbox.provider_timeline import quota_use
@@ -111,27 +110,6 @@ def test_a_hidden_quota_that_changes_by_schedule_is_in_the_ledger() -> None:
         assert [step["requests"] for step in ledger["quota"]] == [10_000, 2]
         assert quota_use(ledger).rejected == pytest.approx(2 / 3)
         assert server.ledger(by_text=False) == ledger
-
-
-def test_a_cut_connection_is_seen_as_one(server: ProviderServer) -> None:
-    server.set_faults(Fault(kind="cut", at=(1,)))
-    with pytest.raises(httpx.RemoteProtocolError):
-        post(server, {"model": "hash-8", "input": "a"})
-    assert post(server, {"model": "hash-8", "input": "a"}).status_code == 200
-    server.set_faults()
-
-
-def test_faults_strike_by_number_by_text_and_by_seeded_chance() -> None:
-    plan = FaultPlan([Fault(kind="nan", at=(2,)), Fault(kind="zero", containing="bad"), Fault(kind="status", every=5)])
-    struck = [plan.pick(number, ["bad" if number == 3 else "good"]) for number in range(1, 6)]
-    assert [fault and fault.kind for fault in struck] == [None, "nan", "zero", None, "status"]
-
-    def drawn() -> list[bool]:
-        by_chance = FaultPlan([Fault(kind="cut", share=0.3)], seed=4)
-        return [by_chance.pick(number, ["x"]) is not None for number in range(1000)]
-
-    assert 250 < sum(drawn()) < 350
-    assert drawn() == drawn()
 
 
 def test_the_key_is_not_on_the_command_line_and_the_server_ends(server: ProviderServer) -> None:

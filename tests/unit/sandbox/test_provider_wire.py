@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 
-from mtd_ray.sandbox.provider_faults import Fault
 from mtd_ray.sandbox.provider_models import HashModel, count_tokens, cut_text, shortened
 from mtd_ray.sandbox.provider_server import ProviderServer
 
@@ -132,12 +131,13 @@ def test_a_quota_of_inputs_and_each_providers_hints() -> None:
         assert (ledger["texts"], ledger["tokens"], ledger["refused"]) == (4, 8, {"429": 2})
 
 
-def test_faults_strike_every_format(server: ProviderServer) -> None:
-    server.set_faults(Fault(kind="status", at=(1, 2), status=402), Fault(kind="wrong_count", at=(3,)))
-    assert cohere(server).json() == {"message": "sandbox fault 402"}
-    assert voyage(server).json() == {"detail": "sandbox fault 402"}
-    assert len(cohere(server).json()["embeddings"]["base64"]) == 1
-    server.set_faults()
+def test_the_catalogues_models_have_their_sizes_and_their_provider(server: ProviderServer) -> None:
+    assert len(unpacked(cohere(server, model="embed-v4.0").json()["embeddings"]["base64"][0])) == 1536
+    assert len(unpacked(voyage(server, model="voyage-4", output_dimension=256).json()["data"][0]["embedding"])) == 256
+    refused = cohere(server, model="embed-v4.0", output_dimension=300)
+    assert (refused.status_code, "1536" in refused.json()["message"]) == (400, True)
+    assert voyage(server, model="embed-v4.0").status_code == 404
+    assert voyage(server, model="voyage-4-lite", input=["a " * 30_000] * 5).json()["usage"]["total_tokens"] == 150_000
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 5])
