@@ -62,8 +62,18 @@ def teacher_description(fingerprint: str) -> str:
     return f"{teacher(fingerprint)}/teacher.json"
 
 
+def parts_data(fingerprint: str) -> str:
+    return f"{teacher(fingerprint)}/data"
+
+
 def part_data(fingerprint: str, shard_sha256: str, part: int, attempt: str) -> str:
-    return f"{teacher(fingerprint)}/data/{short(shard_sha256)}/{part:05d}.{attempt}.parquet"
+    return f"{parts_data(fingerprint)}/{short(shard_sha256)}/{part:05d}.{attempt}.parquet"
+
+
+def part_of_data(key: str) -> tuple[str, int]:
+    """Which part a data file belongs to; see :func:`part_of_commit`."""
+    shard, name = key.split("/")[-2:]
+    return shard, int(name.partition(".")[0])
 
 
 def part_commits(fingerprint: str) -> str:
@@ -80,8 +90,18 @@ def part_of_commit(key: str) -> tuple[str, int]:
     return shard, int(name.removesuffix(".json"))
 
 
+def parts_micro(fingerprint: str) -> str:
+    return f"{teacher(fingerprint)}/micro"
+
+
 def part_micro(fingerprint: str, shard_sha256: str, part: int) -> str:
-    return f"{teacher(fingerprint)}/micro/{short(shard_sha256)}/{part:05d}"
+    return f"{parts_micro(fingerprint)}/{short(shard_sha256)}/{part:05d}"
+
+
+def part_of_micro(key: str) -> tuple[str, int]:
+    """Which part a micro-part belongs to; see :func:`part_of_commit`."""
+    shard, part = key.split("/")[-3:-1]
+    return shard, int(part)
 
 
 def spending(fingerprint: str) -> str:

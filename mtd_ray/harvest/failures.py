@@ -1,15 +1,18 @@
-"""The limit on rows without a vector, kept while a teacher is harvested: a server gone bad is not paid for the whole corpus."""
+"""Rows without a vector: how many are borne, so that a server gone bad is not paid for the whole corpus; asking them again."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from itertools import islice
 
 from mtd_ray import layout
+from mtd_ray.config import ApiTeacher
+from mtd_ray.harvest.claims import claim_unclaimed
 from mtd_ray.harvest.plan import Plan
-from mtd_ray.harvest.receipt import read_commits
+from mtd_ray.harvest.receipt import Totals, commit_keys, read_commits
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import PartCommit, committed_parts, decode_vectors
+from mtd_ray.targets import Part, committed_parts, decode_vectors
+from mtd_ray.targets.micro import reopen_part
 from mtd_ray.teachers import TeacherError
 
 _EXAMPLES = 3
@@ -29,9 +32,9 @@ class FailureLimit:
         self._store, self._plan, self._max_share = store, plan, max_share
         self._rows = plan.rows
         pending = set(plan.pending)
-        commits = read_commits(store, plan.fingerprint, [part for part in plan.parts if part not in pending])
-        require_few_failures(store, plan.name, commits, self._rows, max_share)
-        self._failed = sum(commit.failed_rows for commit in commits.values())
+        totals = _totals(store, plan.fingerprint, (part for part in plan.parts if part not in pending))
+        require_few_failures(store, plan.name, totals, self._rows, max_share)
+        self._failed = totals.failed_rows
 
     def passed_by(self, failed_rows: int) -> bool:
         """Count more failed rows; True when they are now too many."""
@@ -42,38 +45,59 @@ class FailureLimit:
         """What to tell a person, from all that is committed by now."""
         there = committed_parts(self._store, self._plan.fingerprint)
         parts = [part for part in self._plan.parts if (layout.short(part.shard.sha256), part.index) in there]
-        commits = read_commits(self._store, self._plan.fingerprint, parts)
-        return _too_many_failures(self._store, self._plan.name, commits, self._rows, self._max_share)
+        totals = _totals(self._store, self._plan.fingerprint, parts)
+        return _too_many_failures(self._store, self._plan.name, totals, self._rows, self._max_share)
 
 
-def require_few_failures(store: ObjectStore, name: str, commits: Mapping[str, PartCommit], rows: int, max_share: float) -> None:
+def reopen_failed_parts(store: ObjectStore, plan: Plan) -> int:
+    """Take back the commits that hold failed rows, so that a harvest asks for these rows, and for them alone, once more.
+
+    Returns:
+        How many parts are pending now that were not.
+
+    Raises:
+        TargetError: a part's data is damaged.
+    """
+    if isinstance(plan.teacher, ApiTeacher):
+        claim_unclaimed(store, [plan.fingerprint])  # a budget counts what commits say was spent, and these will be gone for a while
+    pending = set(plan.pending)
+    done = [part for part in plan.parts if part not in pending]
+    reopened = 0
+    for part, (_, commit) in zip(done, read_commits(store, commit_keys(plan.fingerprint, done)), strict=True):
+        if commit.failed_rows:
+            reopen_part(store, plan.fingerprint, part, commit)
+            reopened += 1
+    return reopened
+
+
+def require_few_failures(store: ObjectStore, name: str, totals: Totals, rows: int, max_share: float) -> None:
     """Raise TeacherError when more than ``max_share`` of a teacher's ``rows`` are committed without a vector.
 
     The message shows examples and the keys of the commits that hold such rows.
     """
-    if sum(commit.failed_rows for commit in commits.values()) > max_share * rows:
-        raise _too_many_failures(store, name, commits, rows, max_share)
+    if totals.failed_rows > max_share * rows:
+        raise _too_many_failures(store, name, totals, rows, max_share)
 
 
-def _too_many_failures(
-    store: ObjectStore, name: str, commits: Mapping[str, PartCommit], rows: int, max_share: float
-) -> TeacherError:
-    affected = {key: commit for key, commit in commits.items() if commit.failed_rows}
-    failed = sum(commit.failed_rows for commit in affected.values())
-    examples = "\n".join(f"  {example}" for example in _examples(store, affected))
-    keys = "\n".join(f"  {key}" for key in islice(affected, _EXAMPLES))
+def _totals(store: ObjectStore, fingerprint: str, parts: Iterable[Part]) -> Totals:
+    return Totals.of(read_commits(store, commit_keys(fingerprint, parts)))
+
+
+def _too_many_failures(store: ObjectStore, name: str, totals: Totals, rows: int, max_share: float) -> TeacherError:
+    examples = "\n".join(f"  {example}" for example in _examples(store, totals))
+    keys = "\n".join(f"  {key}" for key, _ in totals.examples)
     return TeacherError(
-        f"teacher {name}: {failed} of {rows} texts ({failed / rows:.1%}) have no vector, more than harvest.max_failed_share "
-        f"({max_share:.1%}); for example\n{examples}\n"
+        f"teacher {name}: {totals.failed_rows} of {rows} texts ({totals.failed_rows / rows:.1%}) have no vector, more than "
+        f"harvest.max_failed_share ({max_share:.1%}); for example\n{examples}\n"
         f"if the texts are at fault, remove them from the corpus, or raise harvest.max_failed_share to train without them; "
-        f"if the server was, delete the commits of their parts, which has these parts asked again: "
-        f'{len(affected)} objects with "failed_rows" above 0, the first of them\n{keys}'
+        f"if the server was, run jobs/harvest.py with --retry-failed, which asks for these texts alone again; they are in "
+        f'{totals.parts_with_failures} commits with "failed_rows" above 0, the first of them\n{keys}'
     )
 
 
-def _examples(store: ObjectStore, affected: Mapping[str, PartCommit]) -> list[str]:
+def _examples(store: ObjectStore, totals: Totals) -> list[str]:
     found: list[str] = []
-    for commit in islice(affected.values(), _EXAMPLES):
+    for _, commit in totals.examples:
         part = decode_vectors(store.get(commit.file))
         bad = ((row, reason) for row, reason in enumerate(part.reasons) if reason is not None)
         found += [f"row {part.ids[row]}: {reason}" for row, reason in islice(bad, _EXAMPLES - len(found))]

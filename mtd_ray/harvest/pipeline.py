@@ -11,9 +11,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import islice
 from random import SystemRandom
 from typing import Any
 
@@ -21,16 +22,19 @@ import numpy as np
 import ray.data
 from ray.data import ActorPoolStrategy
 
-from mtd_ray.config import Recipe, Teacher
+from mtd_ray.config import ApiTeacher, Recipe, Teacher, WorkerRange
 from mtd_ray.corpus import Manifest, Shard
-from mtd_ray.harvest.failures import FailureLimit, require_few_failures
+from mtd_ray.harvest.budget import SharedBudget, start_budget
+from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
 from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
 from mtd_ray.harvest.progress import Progress
 from mtd_ray.harvest.quota import SharedLimiter, start_limiters
-from mtd_ray.harvest.receipt import HarvestReceipt, read_commits
+from mtd_ray.harvest.receipt import HarvestReceipt, Totals, commit_keys, read_commits
 from mtd_ray.harvest.worker import PartWorker, Receipt
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part
+from mtd_ray.targets.sweep import sweep
+from mtd_ray.teachers import Budget
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +56,37 @@ class _Spent:
     tokens: int = 0
     requests: int = 0
     rejected: int = 0
+    usd: float = 0.0
     seconds: float = 0.0
 
     def add(self, receipt: Receipt) -> None:
+        self.usd += receipt.usd
         self.tokens += receipt.tokens
         self.requests += receipt.requests
         self.rejected += receipt.rejected
 
 
+@dataclass(frozen=True)
+class _Tools:
+    """What the workers of all teachers work with: the store, the limiter of each API teacher, the budget if there is a cap."""
+
+    store: ObjectStore
+    limiters: Mapping[str, SharedLimiter]
+    budget: SharedBudget | None
+
+    def budget_of(self, plan: Plan) -> Budget | None:
+        """The budget as the workers of one teacher see it; local teachers cost nothing."""
+        paid = isinstance(plan.teacher, ApiTeacher)
+        return self.budget.of(plan.fingerprint) if self.budget is not None and paid else None
+
+
 def harvest(
-    store: ObjectStore, recipe: Recipe, manifest: Manifest, *, teachers: Sequence[str] | None = None
+    store: ObjectStore,
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    teachers: Sequence[str] | None = None,
+    retry_failed: bool = False,
 ) -> dict[str, HarvestReceipt]:
     """Ask every teacher for the vectors of the corpus that are not committed yet.
 
@@ -70,40 +95,48 @@ def harvest(
 
     Args:
         teachers: names to restrict it to; all by default.
+        retry_failed: ask rows that an earlier harvest stored without a vector once more.
 
     Returns:
         teacher → receipt.
 
     Raises:
-        AccountError, TeacherUnavailable, BadAnswer, RecipeError, StorageError, …: the first error of any worker ends the harvest of
-            all teachers; parts committed by then stay.
+        AccountError, BudgetSpent, TeacherUnavailable, BadAnswer, RecipeError, StorageError, …: the first error of any worker ends
+            the harvest of all teachers; what is stored by then stays.
         TeacherError: more than ``harvest.max_failed_share`` of a teacher's rows have no vector; raised as soon as that is so.
     """
-    plans = plan_harvest(store, recipe, manifest, tuple(recipe.teachers) if teachers is None else teachers)
+    names = tuple(recipe.teachers) if teachers is None else teachers
+    plans = plan_harvest(store, recipe, manifest, names)
+    if retry_failed and sum([reopen_failed_parts(store, plan) for plan in plans]) > 0:
+        plans = plan_harvest(store, recipe, manifest, names)
     spent = {plan.name: _Spent() for plan in plans}
     if pending := [plan for plan in plans if plan.pending]:
         limits = {plan.name: FailureLimit(store, plan, recipe.harvest.max_failed_share) for plan in pending}
-        _harvest_all(store, pending, spent, limits)
+        limiters = start_limiters({plan.name: plan.teacher for plan in pending})
+        budget = start_budget(store, recipe)
+        try:
+            _harvest_all(_Tools(store, limiters, budget), pending, spent, limits)
+        finally:
+            if budget is not None:
+                budget.close()
+        for plan in pending:
+            sweep(store, plan.fingerprint)
     receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}
     for receipt in receipts.values():
         _log.info("harvested %s", receipt)
     return receipts
 
 
-def _harvest_all(store: ObjectStore, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
+def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
     """Harvest all teachers at once, each in a thread.
 
     The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
     """
-    limiters = start_limiters({plan.name: plan.teacher for plan in plans})
     feed: _Feed = queue.Queue()
     stop = threading.Event()
     running = {plan.name for plan in plans}
     with _quiet_ray_data(), Progress({plan.name: plan.pending_rows for plan in plans}) as progress:
-        threads = [
-            threading.Thread(target=_harvest_teacher, args=(store, plan, limiters.get(plan.name), feed, stop), daemon=True)
-            for plan in plans
-        ]
+        threads = [threading.Thread(target=_harvest_teacher, args=(plan, tools, feed, stop), daemon=True) for plan in plans]
         for thread in threads:
             thread.start()
         try:
@@ -145,21 +178,33 @@ def _count(receipt: Receipt, spent: _Spent) -> None:
     spent.add(receipt)
 
 
-def _harvest_teacher(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None, feed: _Feed, stop: threading.Event) -> None:
+def _harvest_teacher(plan: Plan, tools: _Tools, feed: _Feed, stop: threading.Event) -> None:
     """Body of a teacher's thread: receipts, then the seconds it all took; or what went wrong."""
     started = time.monotonic()
     try:
-        with closing(_receipts(store, plan, limiter)) as receipts:
+        with closing(_receipts(plan, tools)) as receipts:
             for receipt in receipts:
                 feed.put((plan.name, receipt))
-                if stop.is_set() or receipt.outcome == "error":
+                if receipt.outcome == "error":
+                    _let_end(receipts, plan.teacher)
+                    return
+                if stop.is_set():
                     return
         feed.put((plan.name, time.monotonic() - started))
     except BaseException as error:  # carried to the thread that waits, which raises it
         feed.put((plan.name, error))
 
 
-def _receipts(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None) -> Generator[Receipt, None, None]:
+def _let_end(receipts: Iterator[Receipt], teacher: Teacher) -> None:
+    """After an error, give the parts under way a moment to meet it too: each then puts away the rows it has paid for."""
+    deadline = time.monotonic() + _GRACE_S
+    others = _most_workers(teacher) * teacher.parts_in_flight - 1
+    for _ in islice(receipts, others):
+        if time.monotonic() > deadline:
+            return
+
+
+def _receipts(plan: Plan, tools: _Tools) -> Generator[Receipt, None, None]:
     """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors."""
     pending = in_random_order(plan.pending, SystemRandom())
     for first in range(0, len(pending), _PARTS_PER_WAVE):
@@ -172,8 +217,8 @@ def _receipts(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None) -> 
         harvested = dataset.map_batches(
             _Actor,
             batch_size=1,
-            fn_constructor_args=(store, plan.name, plan.teacher, limiter),
-            compute=ActorPoolStrategy(size=min(plan.teacher.workers, len(rows)), max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=(tools.store, plan.name, plan.teacher, tools.limiters.get(plan.name), tools.budget_of(plan)),
+            compute=_pool(plan.teacher, len(rows)),
             num_cpus=plan.teacher.num_cpus,
             num_gpus=getattr(plan.teacher, "num_gpus", 0.0),
         )
@@ -181,11 +226,32 @@ def _receipts(store: ObjectStore, plan: Plan, limiter: SharedLimiter | None) -> 
             yield Receipt(**row)
 
 
-class _Actor:
-    """Ray Data's view of a worker: a batch of one part in, a batch of one receipt out."""
+def _pool(teacher: Teacher, parts: int) -> ActorPoolStrategy:
+    """As many actors as the recipe says, each with as many threads as it works at parts at once."""
+    fewest = teacher.workers.min if isinstance(teacher.workers, WorkerRange) else teacher.workers
+    threads = teacher.parts_in_flight
+    return ActorPoolStrategy(
+        min_size=min(fewest, parts),
+        max_size=min(_most_workers(teacher), parts),
+        max_concurrent_calls_per_actor=threads,
+        # Without it Ray Data runs one call of an actor at a time, whatever the line above says.
+        enable_true_multi_threading=True,
+        # A pool grows when its actors have 1.75 times as many parts waiting and under way as they have threads.
+        max_tasks_in_flight_per_actor=2 * threads,
+    )
 
-    def __init__(self, store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None) -> None:
-        self._worker = PartWorker(store, name, teacher, limiter)
+
+def _most_workers(teacher: Teacher) -> int:
+    return teacher.workers.max if isinstance(teacher.workers, WorkerRange) else teacher.workers
+
+
+class _Actor:
+    """Ray Data's view of a worker: a batch of one part in, a batch of one receipt out. Its threads call it side by side."""
+
+    def __init__(
+        self, store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None, budget: Budget | None
+    ) -> None:
+        self._worker = PartWorker(store, name, teacher, limiter, budget)
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[Any]]:
         (text,) = batch["part"]
@@ -195,14 +261,13 @@ class _Actor:
 
 
 def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:
-    found = read_commits(store, plan.fingerprint, plan.parts)
-    require_few_failures(store, plan.name, found, plan.rows, max_failed_share)
-    commits = list(found.values())
+    totals = Totals.of(read_commits(store, commit_keys(plan.fingerprint, plan.parts)))
+    require_few_failures(store, plan.name, totals, plan.rows, max_failed_share)
     return HarvestReceipt(
         teacher=plan.name,
         fingerprint=plan.fingerprint,
-        rows=sum(commit.rows for commit in commits),
-        failed_rows=sum(commit.failed_rows for commit in commits),
+        rows=totals.rows,
+        failed_rows=totals.failed_rows,
         parts=len(plan.parts),
         parts_already_there=len(plan.parts) - len(plan.pending),
         tokens=spent.tokens,

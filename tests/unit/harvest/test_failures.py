@@ -5,9 +5,9 @@ import pytest
 
 from mtd_ray import layout
 from mtd_ray.corpus import Manifest
-from mtd_ray.harvest.failures import FailureLimit, require_few_failures
+from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
 from mtd_ray.harvest.plan import Plan, plan_harvest
-from mtd_ray.harvest.receipt import read_commits
+from mtd_ray.harvest.receipt import Totals, commit_keys, read_commits
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, write_part
 from mtd_ray.teachers import TeacherError
@@ -37,11 +37,11 @@ def commit(store: ObjectStore, plan: Plan, part: Part, *failed: int) -> str:
 def test_too_many_failed_rows_are_an_error_with_examples(local_store: ObjectStore, manifest: Manifest) -> None:
     plan = plan_of(local_store, manifest)
     keys = [commit(local_store, plan, part, 2) for part in plan.parts]
-    commits = read_commits(local_store, plan.fingerprint, plan.parts)
-    assert list(commits) == keys
-    require_few_failures(local_store, "paid", commits, rows=8, max_share=0.25)
+    totals = Totals.of(read_commits(local_store, commit_keys(plan.fingerprint, plan.parts)))
+    assert [key for key, _ in totals.examples] == keys
+    require_few_failures(local_store, "paid", totals, rows=8, max_share=0.25)
     with pytest.raises(TeacherError) as caught:
-        require_few_failures(local_store, "paid", commits, rows=8, max_share=0.2)
+        require_few_failures(local_store, "paid", totals, rows=8, max_share=0.2)
     message = str(caught.value)
     assert "2 of 8 texts (25.0%)" in message
     assert "row t2: HTTP 400: too long" in message
@@ -62,7 +62,7 @@ def test_failed_rows_of_an_earlier_harvest_count(local_store: ObjectStore, manif
     assert limit.passed_by(1)
     message = str(limit.error())
     assert "2 of 8 texts" in message, "of what is committed"
-    assert f'1 objects with "failed_rows" above 0, the first of them\n  {key}' in message
+    assert f'1 commits with "failed_rows" above 0, the first of them\n  {key}' in message
 
 
 def test_a_limit_that_is_passed_already_lets_nothing_start_until_the_commits_are_deleted(
@@ -76,3 +76,16 @@ def test_a_limit_that_is_passed_already_lets_nothing_start_until_the_commits_are
     again = plan_of(local_store, manifest)
     assert again.pending == plan.parts
     assert not FailureLimit(local_store, again, max_share=0.25).passed_by(0)
+
+
+def test_failed_rows_are_asked_again_only_when_that_is_wanted(local_store: ObjectStore, manifest: Manifest) -> None:
+    plan = plan_of(local_store, manifest)
+    commit(local_store, plan, plan.parts[0])
+    commit(local_store, plan, plan.parts[1], 0, 2)
+    plan = plan_of(local_store, manifest)
+    assert plan.pending == []
+    assert reopen_failed_parts(local_store, plan) == 1
+    again = plan_of(local_store, manifest)
+    assert again.pending == plan.parts[1:]
+    assert not FailureLimit(local_store, again, max_share=0.01).passed_by(0)
+    assert reopen_failed_parts(local_store, again) == 0
