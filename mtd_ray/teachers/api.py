@@ -1,51 +1,47 @@
-"""Teachers behind a provider's API: full requests, refused texts found, answers checked. What differs is in the wire formats."""
+"""Teachers behind a provider's API, for threads that know nothing of event loops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import asyncio
+import math
+import queue
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, wait
 
 import httpx
-import numpy as np
-import orjson
 
-from mtd_ray.config import ApiTeacher, CohereTeacher, Kind, OpenAITeacher, VoyageTeacher
-from mtd_ray.teachers.base import Answer, BadAnswer, Limiter, TeacherError, Unlimited, Vectors, require_shape, set_aside_bad_rows
-from mtd_ray.teachers.batches import TokenEstimate, fill_batches
+from mtd_ray.config import ApiTeacher, CohereTeacher, Kind, OpenAITeacher, VoyageTeacher, usd_per_token
+from mtd_ray.teachers.asking import Asker
+from mtd_ray.teachers.base import Answer, Budget, Limiter, TeacherError, Unbudgeted, Unlimited, collected
+from mtd_ray.teachers.batches import Batch, TokenCount, fill_batches
 from mtd_ray.teachers.cohere import CohereWire
-from mtd_ray.teachers.http import Endpoint, RefusedError, RetryPolicy, Tally
+from mtd_ray.teachers.http import Endpoint
+from mtd_ray.teachers.loop import LoopThread
 from mtd_ray.teachers.openai import OpenAIWire
+from mtd_ray.teachers.question import Question
+from mtd_ray.teachers.retry import RetryCredits, RetryPolicy
+from mtd_ray.teachers.spending import Purse
+from mtd_ray.teachers.tokenizer import token_count
 from mtd_ray.teachers.voyage import VoyageWire
 from mtd_ray.teachers.wire import Wire
 
-_TRIES_OF_A_BAD_ANSWER = 3
-_FAILURES_BEFORE_GIVING_UP = 8
-
-
-@dataclass
-class _Work:
-    """One ``embed`` call under way."""
-
-    texts: list[str]
-    vectors: Vectors
-    failures: dict[int, str] = field(default_factory=dict)
-    tokens: int = 0
-    tally: Tally = field(default_factory=Tally)
+_END_S = 5.0
 
 
 class ApiTeacherClient:
-    """Asks a provider over HTTP.
+    """Asks a provider over HTTP; see :class:`mtd_ray.teachers.base.TeacherClient`.
 
-    Vectors travel as base64, which is smaller and quicker to read than JSON numbers. Texts that the provider embeds for different
-    tasks go in different requests. A request the provider refuses is halved until the bad text is alone; that text becomes a
-    failed row.
+    All questions share one event loop on a thread of the client's own, its connections, and ``requests_in_flight``. Vectors travel
+    as base64, which is smaller and quicker to read than JSON numbers. Texts that the provider embeds for different tasks go in
+    different requests. A client that is not closed keeps its thread until the process ends.
 
     Args:
         name: the teacher's name in the recipe.
         config: its recipe entry.
         limiter: shares the account's quota with other workers.
+        budget: the cap on dollars shared with other workers.
         policy: waiting and retrying.
+        count: the tokens of a text; by default the provider's tokenizer where it can be had, else an estimate.
         transport: replaces the network in tests.
 
     Raises:
@@ -58,98 +54,96 @@ class ApiTeacherClient:
         config: ApiTeacher,
         *,
         limiter: Limiter | None = None,
+        budget: Budget | None = None,
         policy: RetryPolicy | None = None,
-        transport: httpx.BaseTransport | None = None,
+        count: TokenCount | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._name, self._config = name, config
+        self._name, self._config, self._count = name, config, count
+        self._policy = policy or RetryPolicy()
         self._wire = wire_of(config)
-        self._estimate = TokenEstimate()
-        self._answered = False
-        self._failed = 0
+        repeats = RetryCredits(self._policy)
         self._endpoint = Endpoint(
             name,
             config.base_url.rstrip("/") + self._wire.path,
             key=config.api_key,
             timeout_s=config.timeout_s,
+            connections=config.requests_in_flight,
             limiter=limiter or Unlimited(),
-            policy=policy or RetryPolicy(),
+            purse=Purse(budget or Unbudgeted(), usd_per_token(config) or 0.0),
+            policy=self._policy,
+            repeats=repeats,
+            read_usage=self._wire.read_usage,
             read_error=self._wire.read_error,
             parameters=self._wire.parameters,
             transport=transport,
         )
+        patience_s = self._policy.patience_s
+        self._asker = Asker(name, config, wire=self._wire, endpoint=self._endpoint, repeats=repeats, patience_s=patience_s)
+        self._room = asyncio.Semaphore(config.requests_in_flight)
+        self._loop = LoopThread(f"teacher-{name}")
 
     def __repr__(self) -> str:
         return f"ApiTeacherClient({self._name!r}, {self._endpoint!r})"
 
     def close(self) -> None:
-        self._endpoint.close()
+        """End what is under way, close the connections, end the thread."""
+        self._loop.close(self._endpoint.close)
 
     def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
-        """See :class:`mtd_ray.teachers.base.TeacherClient`. Texts with a prompt of their kind get it put in front."""
+        """All answers in one, in the order of ``texts``."""
+        return collected(self.answers(texts, kinds, tick_s=math.inf), len(texts), self._config.dimensions)
+
+    def answers(self, texts: Sequence[str], kinds: Sequence[Kind], *, tick_s: float) -> Iterator[Answer | None]:
+        """One answer for each request, as they come. Texts with a prompt of their kind get it put in front.
+
+        After an error, requests that are on their way may still come in for a while and are given before it is raised.
+        """
+        count = self._token_count()
+        question = Question(
+            self._asker,
+            self._batches(texts, kinds, count),
+            count,
+            room=self._room,
+            width=max(1, min(self._config.requests_in_flight, len(texts))),
+            grace_s=self._policy.grace_s,
+        )
+        running = self._loop.start(question.run())
+        running.add_done_callback(lambda _: question.answers.put(None))
+        try:
+            yield from _until_none(question.answers, tick_s)
+            running.result()
+        except CancelledError:
+            raise TeacherError(f"teacher {self._name}: the client was closed while a question was under way") from None
+        finally:
+            self._loop.call(question.give_up)
+            wait([running], _END_S)  # until what was sent is booked
+
+    def _token_count(self) -> TokenCount:
+        if self._count is None:
+            self._count = token_count(self._config)
+        return self._count
+
+    def _batches(self, texts: Sequence[str], kinds: Sequence[Kind], count: TokenCount) -> Iterator[Batch]:
         prompted = [self._config.prompts.get(kind, "") + text for text, kind in zip(texts, kinds, strict=True)]
-        work = _Work(prompted, np.zeros((len(prompted), self._config.dimensions), np.float32))
         by_task: dict[str | None, list[int]] = {}
         for row, kind in enumerate(kinds):
             by_task.setdefault(self._wire.task(kind), []).append(row)
-        caps = request_caps(self._config)
         for task, rows in by_task.items():
-            for batch in fill_batches([prompted[row] for row in rows], self._estimate, **caps):
-                self._embed_rows([rows[index] for index in batch], task, work)
-        return Answer(work.vectors, work.failures, work.tokens, work.tally.requests, work.tally.rejected)
+            yield from fill_batches(prompted, rows, count, task=task, **request_caps(self._config))
 
-    def _embed_rows(self, rows: list[int], task: str | None, work: _Work) -> None:
-        pending = [rows]
-        while pending:
-            rows = pending.pop()
-            try:
-                vectors, failures = self._ask([work.texts[row] for row in rows], task, work)
-            except RefusedError as refusal:
-                if len(rows) > 1:
-                    middle = len(rows) // 2
-                    pending += [rows[middle:], rows[:middle]]
-                    continue
-                vectors, failures = np.zeros((1, self._config.dimensions), np.float32), {0: str(refusal)}
-            work.vectors[rows] = vectors
-            work.failures |= {rows[row]: reason for row, reason in failures.items()}
-            self._require_some_success(len(rows), failures)
 
-    def _require_some_success(self, asked: int, failures: dict[int, str]) -> None:
-        """When not one text has ever been embedded, the fault is not in the texts: stop before all are recorded as bad."""
-        self._answered = self._answered or asked > len(failures)
-        self._failed += len(failures)
-        if not self._answered and self._failed >= _FAILURES_BEFORE_GIVING_UP:
-            reason = next(iter(failures.values()))
-            raise TeacherError(
-                f"teacher {self._name}: none of the first {self._failed} texts could be embedded, the last one: {reason}; "
-                f"check teachers.{self._name} in the recipe"
-            )
-
-    def _ask(self, texts: list[str], task: str | None, work: _Work) -> tuple[Vectors, dict[int, str]]:
-        """Vectors ``(len(texts), dim)`` and row → reason of those the teacher answers unusably time after time."""
-        tokens = sum(map(self._estimate.of, texts))
-        body = self._wire.body(texts, task)
-        for tries_left in reversed(range(_TRIES_OF_A_BAD_ANSWER)):
-            reply = _parsed(self._endpoint.post(body, tokens=tokens, inputs=len(texts), tally=work.tally))
-            counted = self._wire.read_usage(reply)
-            work.tokens += counted or tokens  # an answer is paid for, usable or not
-            try:
-                vectors = self._wire.read_vectors(reply, len(texts), self._name)
-            except BadAnswer:
-                if tries_left == 0:
-                    raise
-                continue
-            # Not asked again: a model's size stays what it is, and every answer costs.
-            require_shape(vectors, len(texts), self._config.dimensions, self._name)
-            self._estimate.correct(texts, counted)
-            if tries_left == 0 or np.isfinite(vectors).all():
-                break
-        return self._set_aside(vectors)
-
-    def _set_aside(self, vectors: Vectors) -> tuple[Vectors, dict[int, str]]:
-        vectors, failures = set_aside_bad_rows(vectors)
-        if len(failures) == len(vectors) > 1:
-            raise BadAnswer(f"teacher {self._name}: none of {len(vectors)} vectors of an answer is usable: {failures[0]}")
-        return vectors, failures
+def _until_none(answers: queue.SimpleQueue[Answer | None], tick_s: float) -> Iterator[Answer | None]:
+    """The answers up to the None that ends them, and None whenever ``tick_s`` passed without one."""
+    while True:
+        try:
+            answer = answers.get(timeout=tick_s if math.isfinite(tick_s) else None)
+        except queue.Empty:
+            yield None
+            continue
+        if answer is None:
+            return
+        yield answer
 
 
 def wire_of(config: ApiTeacher) -> Wire:
@@ -174,11 +168,3 @@ def request_caps(config: ApiTeacher) -> dict[str, int]:
         "max_request_tokens": config.max_request_tokens if tokens is None else max(1, min(config.max_request_tokens, int(tokens))),
         "max_tokens": config.max_tokens,
     }
-
-
-def _parsed(body: bytes) -> Any:
-    """The answer's JSON; None when it is none, which has neither usage nor vectors."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

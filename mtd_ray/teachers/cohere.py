@@ -13,7 +13,7 @@ import orjson
 
 from mtd_ray.config import CohereTeacher, Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
-from mtd_ray.teachers.http import ErrorBody
+from mtd_ray.teachers.refusals import ErrorBody
 from mtd_ray.teachers.wire import not_an_answer, read_count, read_message, read_vector, stacked
 
 

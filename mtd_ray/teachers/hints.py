@@ -7,9 +7,29 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from mtd_ray.teachers.base import RateHints
+
 _GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _GO_TERM = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)")
-_CURRENCIES = ("requests", "tokens")
+_CURRENCIES = ("requests", "tokens", "inputs")
+_UNIX_FROM = 1e9  # seconds; as a wait this would be thirty years
+
+
+def read_hints(headers: Mapping[str, str], *, rejected: bool = True, now: datetime | None = None) -> RateHints:
+    """Everything a provider says about the rate limit beside an answer.
+
+    Args:
+        headers: with case-insensitive or lower-case names.
+        rejected: the request was over the limit. A reset time that is about no currency only then asks to wait: beside a good
+            answer it says when the window ends, not that nothing is left in it.
+        now: the time a date is compared to.
+    """
+    return RateHints(seconds_to_wait(headers, now, rejected=rejected), _counts(headers, "limit"), _counts(headers, "remaining"))
+
+
+def _counts(headers: Mapping[str, str], what: str) -> dict[str, float]:
+    counts = {currency: _number(headers.get(f"x-ratelimit-{what}-{currency}")) for currency in _CURRENCIES}
+    return {currency: count for currency, count in counts.items() if count is not None}
 
 
 def seconds_of_go_duration(text: str) -> float | None:
@@ -20,29 +40,26 @@ def seconds_of_go_duration(text: str) -> float | None:
     return sum(float(term.group(1)) * _GO_UNITS[term.group(2)] for term in terms)
 
 
-def seconds_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def seconds_to_wait(headers: Mapping[str, str], now: datetime | None = None, *, rejected: bool = True) -> float | None:
     """How long the provider asks to be left alone, in seconds; None when it does not say.
 
-    The most exact source wins: ``retry-after-ms``, then ``retry-after`` (seconds or an HTTP date), then the reset time of a
-    currency of which nothing remains (``x-ratelimit-reset-requests``, ``x-ratelimit-reset-tokens``; Go durations), then
+    The most exact source wins: ``retry-after-ms``, then ``retry-after`` (seconds, a Go duration, Unix seconds or an HTTP date),
+    then the reset time of a currency of which nothing remains (``x-ratelimit-reset-requests`` and so on; Go durations), then
     ``x-ratelimit-reset`` (Unix seconds, as Cohere sends it).
 
     Args:
         headers: with case-insensitive or lower-case names.
-        now: the time an HTTP date is compared to.
+        now: the time a date is compared to.
+        rejected: see :func:`read_hints`.
     """
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000.0
-    if (text := headers.get("retry-after")) is not None and (seconds := _seconds_or_date(text, now)) is not None:
+    if (text := headers.get("retry-after")) is not None and (seconds := _seconds(text, now)) is not None:
         return seconds
     resets = [_reset(headers, currency) for currency in _CURRENCIES]
     if known := [reset for reset in resets if reset is not None]:
         return max(known)
-    return _seconds_until(_number(headers.get("x-ratelimit-reset")), now)
-
-
-def _seconds_until(unix: float | None, now: datetime | None) -> float | None:
-    return None if unix is None else max(0.0, unix - (now or datetime.now(UTC)).timestamp())
+    return _seconds(headers.get("x-ratelimit-reset", ""), now) if rejected else None
 
 
 def _reset(headers: Mapping[str, str], currency: str) -> float | None:
@@ -51,14 +68,20 @@ def _reset(headers: Mapping[str, str], currency: str) -> float | None:
     return seconds_of_go_duration(headers.get(f"x-ratelimit-reset-{currency}", ""))
 
 
-def _seconds_or_date(text: str, now: datetime | None) -> float | None:
-    if (seconds := _number(text)) is not None:
-        return seconds
+def _seconds(text: str, now: datetime | None) -> float | None:
+    """Seconds from now: of a number of seconds, a Go duration, Unix seconds or an HTTP date; None when it is none of these."""
+    if (number := _number(text)) is not None:
+        return number if number < _UNIX_FROM else _until(datetime.fromtimestamp(number, UTC), now)
+    if (duration := seconds_of_go_duration(text)) is not None:
+        return duration
     try:
         when = parsedate_to_datetime(text)
     except ValueError:
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return _until(when if when.tzinfo else when.replace(tzinfo=UTC), now)
+
+
+def _until(when: datetime, now: datetime | None) -> float:
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 

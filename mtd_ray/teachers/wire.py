@@ -12,7 +12,7 @@ import orjson
 
 from mtd_ray.config import Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
-from mtd_ray.teachers.http import ErrorBody
+from mtd_ray.teachers.refusals import ErrorBody
 
 
 class Wire(Protocol):

@@ -17,11 +17,10 @@ from mtd_ray.sandbox.provider_models import HashModel
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.teachers import AccountError, BadAnswer, TeacherError, TeacherUnavailable, Unlimited, open_teacher
 from mtd_ray.teachers.api import ApiTeacherClient, request_caps
-from mtd_ray.teachers.http import RetryPolicy
+from tests.unit.teachers.fake_time import FakeTime
 
 SIZE = 32
 TEXTS = [f"text number {number} about subject {number % 5}" for number in range(20)]
-AT_ONCE = RetryPolicy(sleep=lambda seconds: None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def teacher(server: ProviderServer, **changes: Any) -> OpenAITeacher:
 
 
 def client(server: ProviderServer, **changes: Any) -> ApiTeacherClient:
-    return ApiTeacherClient("paid", teacher(server, **changes), policy=AT_ONCE)
+    return ApiTeacherClient("paid", teacher(server, **changes), policy=FakeTime().policy())
 
 
 def passages(texts: list[str]) -> Any:
@@ -180,18 +179,17 @@ def test_server_errors_pass_and_are_counted(server: ProviderServer) -> None:
 
 def test_a_stalled_server_is_given_up(server: ProviderServer) -> None:
     server.set_faults(Fault(kind="stall", seconds=0.6))
-    quick = RetryPolicy(attempts=2, sleep=lambda seconds: None)
-    stalled = ApiTeacherClient("paid", teacher(server, timeout_s=0.1), policy=quick)
+    stalled = ApiTeacherClient("paid", teacher(server, timeout_s=0.1), policy=FakeTime().policy(attempts=2))
     with pytest.raises(TeacherUnavailable, match="ReadTimeout"):
         stalled.embed(*passages(TEXTS))
 
 
 def test_rate_limit_is_obeyed_until_there_is_room(server: ProviderServer) -> None:
-    naps: list[float] = []
+    time = FakeTime()
     server.set_faults(Fault(kind="status", status=429, code="rate_limit_exceeded", at=(1, 2), retry_after=1.5))
-    answer = ApiTeacherClient("paid", teacher(server), policy=RetryPolicy(sleep=naps.append)).embed(*passages(TEXTS))
+    answer = ApiTeacherClient("paid", teacher(server), policy=time.policy()).embed(*passages(TEXTS))
     assert (answer.requests, answer.rejected) == (3, 2)
-    assert all(1.5 <= nap < 2 for nap in naps)
+    assert all(1.5 <= nap < 2 for nap in time.naps)
 
 
 def test_a_wrong_key_is_an_account_error(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +208,7 @@ def test_a_wrong_recipe_is_a_teacher_error(server: ProviderServer, changes: dict
 def test_a_server_that_is_not_there() -> None:
     gone = OpenAITeacher(provider="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key="env:UNIT_KEY", dimensions=3)
     with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9"):
-        ApiTeacherClient("paid", gone, policy=AT_ONCE).embed(["a"], ["passage"])
+        ApiTeacherClient("paid", gone, policy=FakeTime().policy()).embed(["a"], ["passage"])
 
 
 def scripted(entries: list[Any], **extra: Any) -> ApiTeacherClient:
@@ -218,7 +216,7 @@ def scripted(entries: list[Any], **extra: Any) -> ApiTeacherClient:
         return httpx.Response(200, content=orjson.dumps({"data": entries} | extra))
 
     config = OpenAITeacher(provider="openai", model="m", base_url="http://x.test/v1", api_key="env:UNIT_KEY", dimensions=2)
-    return ApiTeacherClient("paid", config, limiter=Unlimited(), policy=AT_ONCE, transport=httpx.MockTransport(answer))
+    return ApiTeacherClient("paid", config, limiter=Unlimited(), policy=FakeTime().policy(), transport=httpx.MockTransport(answer))
 
 
 def test_plain_numbers_and_missing_usage_are_understood() -> None:

@@ -5,7 +5,7 @@ from mtd_ray.teachers.batches import TokenEstimate, fill_batches
 
 def batches(texts: list[str], estimate: TokenEstimate | None = None, **caps: int) -> list[list[int]]:
     caps = {"max_inputs": 1000, "max_request_tokens": 1000, "max_tokens": 1000} | caps
-    return list(fill_batches(texts, estimate or TokenEstimate(), **caps))
+    return [batch.rows for batch in fill_batches(texts, range(len(texts)), estimate or TokenEstimate(), **caps)]
 
 
 def test_the_tighter_cap_ends_a_batch() -> None:
@@ -26,16 +26,16 @@ def test_every_row_is_asked_once_even_when_it_fits_no_cap() -> None:
 def test_the_estimate_follows_what_the_provider_counts() -> None:
     estimate = TokenEstimate()
     assert estimate.of("x" * 300) == 100
-    estimate.correct(["x" * 3000], 500)
+    estimate.correct(["x" * 3000], 1000, 500)
     assert 50 <= estimate.of("x" * 300) <= 55
     for _ in range(30):
-        estimate.correct(["x" * 3000], 3000)
+        estimate.correct(["x" * 3000], 1000, 3000)
     assert 295 <= estimate.of("x" * 300) <= 320
 
 
 def test_a_provider_that_counts_nothing_teaches_nothing() -> None:
     estimate = TokenEstimate()
-    estimate.correct(["x" * 300], 0)
+    estimate.correct(["x" * 300], 100, 0)
     assert estimate.of("x" * 300) == 100
     assert estimate.of("") == 1
 

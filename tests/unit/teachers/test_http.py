@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable, Iterator
 
@@ -8,9 +9,13 @@ import pytest
 
 from mtd_ray.config import OpenAITeacher
 from mtd_ray.errors import RecipeError
-from mtd_ray.teachers.base import AccountError, TeacherError, TeacherUnavailable
-from mtd_ray.teachers.http import Endpoint, RefusedError, RetryPolicy, Tally
+from mtd_ray.teachers.base import NO_HINTS, AccountError, RateHints, TeacherError, TeacherUnavailable
+from mtd_ray.teachers.http import Endpoint, Errand, Reply, Request
 from mtd_ray.teachers.openai import OpenAIWire
+from mtd_ray.teachers.refusals import RefusedError
+from mtd_ray.teachers.retry import RetryCredits
+from mtd_ray.teachers.spending import Purse
+from tests.unit.teachers.fake_time import FakeTime
 
 KEY = "sk-canary-7f3a"
 
@@ -18,13 +23,27 @@ KEY = "sk-canary-7f3a"
 class RecordingLimiter:
     def __init__(self) -> None:
         self.acquired: list[tuple[int, int, int]] = []
-        self.reports: list[tuple[bool, float | None]] = []
+        self.reports: list[tuple[bool, RateHints]] = []
 
-    def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
         self.acquired.append((requests, tokens, inputs))
 
-    def report(self, *, rejected: bool, retry_after: float | None) -> None:
-        self.reports.append((rejected, retry_after))
+    def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
+        self.reports.append((rejected, hints))
+
+
+class RecordingBudget:
+    """A budget with as much room as is asked for."""
+
+    def __init__(self) -> None:
+        self.reserved: list[float] = []
+        self.settled: list[tuple[float, float]] = []
+
+    async def reserve(self, usd: float) -> None:
+        self.reserved.append(usd)
+
+    def settle(self, reserved: float, spent: float) -> None:
+        self.settled.append((reserved, spent))
 
 
 @pytest.fixture(autouse=True)
@@ -36,26 +55,36 @@ def error(status: int, message: str = "no", code: str = "some_code", headers: di
     return httpx.Response(status, json={"error": {"message": message, "code": code, "param": None}}, headers=headers)
 
 
+def answered(tokens: int, headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(200, json={"data": [], "usage": {"prompt_tokens": tokens}}, headers=headers)
+
+
 class Harness:
     """An endpoint whose server answers from a script."""
 
     def __init__(
         self, *script: httpx.Response | Exception, url: str = "http://provider.test/v1/embeddings", **policy: float
     ) -> None:
-        self.limiter, self.tally = RecordingLimiter(), Tally()
-        self.naps: list[float] = []
+        self.limiter, self.budget, self.errand = RecordingLimiter(), RecordingBudget(), Errand()
+        self.time = FakeTime()
+        self.naps = self.time.naps
         self.urls: list[str] = []
         self.authorizations: list[str] = []
         self._script: Iterator[httpx.Response | Exception] = iter(script)
-        self.policy = RetryPolicy(sleep=self.naps.append, chance=lambda: 0.5, **policy)  # type: ignore[arg-type]
+        self.policy = self.time.policy(**policy)
+        wire = OpenAIWire(OpenAITeacher(provider="openai", model="m", dimensions=2))
         self.endpoint = Endpoint(
             "paid",
             url,
             key="env:H_KEY",
             timeout_s=5.0,
             limiter=self.limiter,
+            connections=2,
+            purse=Purse(self.budget, 0.5),
             policy=self.policy,
-            read_error=OpenAIWire(OpenAITeacher(provider="openai", model="m", dimensions=2)).read_error,
+            repeats=RetryCredits(self.policy),
+            read_usage=wire.read_usage,
+            read_error=wire.read_error,
             parameters=frozenset({"dimensions"}),
             transport=httpx.MockTransport(self._answer),
         )
@@ -68,16 +97,16 @@ class Harness:
             raise what
         return what
 
-    def post(self) -> bytes:
-        return self.endpoint.post(b"{}", tokens=10, inputs=2, tally=self.tally)
+    def post(self) -> Reply:
+        return asyncio.run(self.endpoint.post(Request(b"{}", tokens=10, most_tokens=40, inputs=2), self.errand))
 
 
 def test_an_answer_is_returned_and_reported() -> None:
-    harness = Harness(httpx.Response(200, content=b"yes"))
-    assert harness.post() == b"yes"
+    harness = Harness(answered(7))
+    assert harness.post().counted == 7
     assert harness.authorizations == [f"Bearer {KEY}"]
     assert harness.limiter.acquired == [(1, 10, 2)]
-    assert harness.limiter.reports == [(False, None)]
+    assert harness.limiter.reports == [(False, NO_HINTS)]
     assert harness.naps == []
 
 
@@ -94,10 +123,10 @@ def test_an_answer_is_returned_and_reported() -> None:
     ],
 )
 def test_what_may_pass_is_asked_again_with_growing_waits(failure: httpx.Response | Exception) -> None:
-    harness = Harness(failure, failure, failure, httpx.Response(200, content=b"yes"))
-    assert harness.post() == b"yes"
+    harness = Harness(failure, failure, failure, answered(7))
+    assert harness.post().counted == 7
     assert harness.naps == [0.25, 0.5, 1.0]
-    assert harness.tally.requests == 4
+    assert harness.errand.requests == 4
     assert len(harness.limiter.acquired) == 4, "every attempt is paid from the quota"
 
 
@@ -105,15 +134,15 @@ def test_retries_are_bounded_and_the_last_failure_is_told() -> None:
     harness = Harness(*[error(502, "bad gateway")] * 9)
     with pytest.raises(TeacherUnavailable, match=r"7 attempts.*HTTP 502: bad gateway"):
         harness.post()
-    assert harness.tally.requests == 7
+    assert harness.errand.requests == 7
 
 
 def test_rate_limit_is_reported_waited_for_and_not_counted_as_failure() -> None:
     turned_away = error(429, code="rate_limit_exceeded", headers={"retry-after": "3", "retry-after-ms": "2500"})
-    harness = Harness(*[turned_away] * 20, httpx.Response(200, content=b"yes"))
-    assert harness.post() == b"yes"
-    assert harness.tally == Tally(requests=21, rejected=20)
-    assert harness.limiter.reports == [(True, 2.5)] * 20 + [(False, None)]
+    harness = Harness(*[turned_away] * 20, answered(7))
+    assert harness.post().counted == 7
+    assert (harness.errand.requests, harness.errand.rejected) == (21, 20)
+    assert harness.limiter.reports == [(True, RateHints(2.5))] * 20 + [(False, NO_HINTS)]
     assert all(2.5 <= nap <= 3.0 for nap in harness.naps)
 
 
@@ -136,7 +165,7 @@ def test_a_server_that_never_lets_in_is_given_up_not_hammered(headers: dict[str,
     with pytest.raises(TeacherUnavailable, match="rate limit"):
         harness.post()
     assert 800 < sum(harness.naps) <= 900
-    assert harness.tally.requests < 100
+    assert harness.errand.requests < 100
 
 
 @pytest.mark.parametrize(
@@ -155,7 +184,7 @@ def test_account_errors_stop_at_once_and_name_the_reference_only(response: httpx
     assert tells in str(caught.value)
     assert "env:H_KEY" in str(caught.value)
     assert "sk-" not in str(caught.value)
-    assert harness.tally.requests == 1
+    assert harness.errand.requests == 1
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -175,7 +204,7 @@ def test_a_wrong_address_is_not_asked_again(status: int) -> None:
     harness = Harness(httpx.Response(status, text="<html>nothing here</html>"))
     with pytest.raises(TeacherError, match=r"check teachers\.paid\.base_url and model"):
         harness.post()
-    assert harness.tally.requests == 1
+    assert harness.errand.requests == 1
 
 
 def test_the_key_shows_nowhere() -> None:
