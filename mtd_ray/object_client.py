@@ -37,8 +37,8 @@ def open_client(url: str, endpoint: str | None, region: str | None) -> tuple[Any
     scheme = urlparse(url).scheme
     if scheme == "s3":
         return _open_s3(url, endpoint, region)
-    if scheme in ("", "file"):
-        path = Path(url.removeprefix("file://"))
+    path = local_folder(url)
+    if path is not None:
         if not path.is_absolute():
             raise StorageError(f"storage folder {url!r} is not absolute: workers run in other directories, give the full path")
         try:
@@ -46,6 +46,11 @@ def open_client(url: str, endpoint: str | None, region: str | None) -> tuple[Any
         except (BaseError, OSError) as error:
             raise StorageError(f"storage folder {path} cannot be made: {error}") from None
     raise StorageError(f"storage {url!r}: unknown scheme {scheme!r}; use s3://bucket/prefix or an absolute folder")
+
+
+def local_folder(url: str) -> Path | None:
+    """The folder that a URL names; None when it names something else. A key is the path of its file below the folder."""
+    return Path(url.removeprefix("file://")) if urlparse(url).scheme in ("", "file") else None
 
 
 def _open_s3(url: str, endpoint: str | None, region: str | None) -> tuple[Any, Any]:
