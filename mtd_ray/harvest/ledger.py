@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 from mtd_ray.harvest.claims import Claim, Claims
-from mtd_ray.harvest.cost import dollars
+from mtd_ray.harvest.table import dollars
 from mtd_ray.teachers import BudgetSpent
 
 # A claim is raised by what this time costs at the present pace, and by no more than this share of the cap: what a crash leaves
