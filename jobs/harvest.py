@@ -5,21 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mtd_ray import job
+from mtd_ray.config import load_recipe
 from mtd_ray.corpus import build_corpus
 from mtd_ray.harvest import harvest, require_teachers
+from mtd_ray.harvest.cost import Forecast
+from mtd_ray.harvest.forecast import forecast
+from mtd_ray.objects import ObjectStore
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = job.recipe_arguments(__doc__ or "")
     parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
     parser.add_argument("--retry-failed", action="store_true", help="ask texts that got no vector before once more")
+    parser.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
     given = parser.parse_intermixed_args(arguments)
+    if given.plan:
+        print(_plan(given.recipe, given.overrides, given.teacher))
+        return
     recipe, store = job.prepare(given.recipe, given.overrides)
     require_teachers(recipe, given.teacher or ())
     job.connect()
     manifest = build_corpus(store, recipe)
     for receipt in harvest(store, recipe, manifest, teachers=given.teacher, retry_failed=given.retry_failed).values():
         print(receipt)
+
+
+def _plan(recipe_file: str, overrides: Sequence[str], teachers: Sequence[str] | None) -> Forecast:
+    """Needs neither a cluster nor the teachers' keys."""
+    recipe = load_recipe(recipe_file, overrides)
+    require_teachers(recipe, teachers or ())
+    store = ObjectStore.open(recipe.storage)
+    return forecast(store, recipe, build_corpus(store, recipe), teachers=teachers)
 
 
 if __name__ == "__main__":
