@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -15,11 +16,13 @@ from mtd_ray.config import OpenAITeacher
 from mtd_ray.sandbox.provider_faults import Fault
 from mtd_ray.sandbox.provider_models import HashModel
 from mtd_ray.sandbox.provider_server import ProviderServer
-from mtd_ray.teachers import AccountError, BadAnswer, TeacherError, TeacherUnavailable, Unlimited, open_teacher
+from mtd_ray.teachers import AccountError, BadAnswer, TeacherError, TeacherUnavailable, open_teacher
 from mtd_ray.teachers.api import ApiTeacherClient, request_caps
+from mtd_ray.teachers.retry import RetryPolicy
 from tests.unit.teachers.fake_time import FakeTime
 
 SIZE = 32
+OPENED = ExitStack()  # what a test opened is closed after it
 TEXTS = [f"text number {number} about subject {number % 5}" for number in range(20)]
 
 
@@ -30,9 +33,11 @@ def server() -> Iterator[ProviderServer]:
 
 
 @pytest.fixture(autouse=True)
-def fresh(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def fresh(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("UNIT_KEY", "sk-unit")
     server.set_faults()
+    with OPENED:
+        yield
 
 
 def teacher(server: ProviderServer, **changes: Any) -> OpenAITeacher:
@@ -40,8 +45,14 @@ def teacher(server: ProviderServer, **changes: Any) -> OpenAITeacher:
     return OpenAITeacher.model_validate(fields | {"dimensions": SIZE, "timeout_s": 5.0} | changes)
 
 
+def opened(config: OpenAITeacher, policy: RetryPolicy | None = None, **replaced: Any) -> ApiTeacherClient:
+    client = ApiTeacherClient("paid", config, policy=policy or FakeTime().policy(), **replaced)
+    OPENED.callback(client.close)
+    return client
+
+
 def client(server: ProviderServer, **changes: Any) -> ApiTeacherClient:
-    return ApiTeacherClient("paid", teacher(server, **changes), policy=FakeTime().policy())
+    return opened(teacher(server, **changes))
 
 
 def passages(texts: list[str]) -> Any:
@@ -179,7 +190,7 @@ def test_server_errors_pass_and_are_counted(server: ProviderServer) -> None:
 
 def test_a_stalled_server_is_given_up(server: ProviderServer) -> None:
     server.set_faults(Fault(kind="stall", seconds=0.6))
-    stalled = ApiTeacherClient("paid", teacher(server, timeout_s=0.1), policy=FakeTime().policy(attempts=2))
+    stalled = opened(teacher(server, timeout_s=0.1), FakeTime().policy(attempts=2))
     with pytest.raises(TeacherUnavailable, match="ReadTimeout"):
         stalled.embed(*passages(TEXTS))
 
@@ -187,15 +198,17 @@ def test_a_stalled_server_is_given_up(server: ProviderServer) -> None:
 def test_rate_limit_is_obeyed_until_there_is_room(server: ProviderServer) -> None:
     time = FakeTime()
     server.set_faults(Fault(kind="status", status=429, code="rate_limit_exceeded", at=(1, 2), retry_after=1.5))
-    answer = ApiTeacherClient("paid", teacher(server), policy=time.policy()).embed(*passages(TEXTS))
+    answer = opened(teacher(server), time.policy()).embed(*passages(TEXTS))
     assert (answer.requests, answer.rejected) == (3, 2)
     assert all(1.5 <= nap < 2 for nap in time.naps)
 
 
 def test_a_wrong_key_is_an_account_error(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNIT_KEY", "sk-wrong")
+    refused = open_teacher("paid", teacher(server))
+    OPENED.callback(refused.close)
     with pytest.raises(AccountError, match="env:UNIT_KEY") as caught:
-        open_teacher("paid", teacher(server)).embed(*passages(TEXTS))
+        refused.embed(*passages(TEXTS))
     assert "sk-wrong" not in str(caught.value)
 
 
@@ -208,7 +221,7 @@ def test_a_wrong_recipe_is_a_teacher_error(server: ProviderServer, changes: dict
 def test_a_server_that_is_not_there() -> None:
     gone = OpenAITeacher(provider="openai", model="m", base_url="http://127.0.0.1:9/v1", api_key="env:UNIT_KEY", dimensions=3)
     with pytest.raises(TeacherUnavailable, match=r"127\.0\.0\.1:9"):
-        ApiTeacherClient("paid", gone, policy=FakeTime().policy()).embed(["a"], ["passage"])
+        opened(gone).embed(["a"], ["passage"])
 
 
 def scripted(entries: list[Any], **extra: Any) -> ApiTeacherClient:
@@ -216,7 +229,7 @@ def scripted(entries: list[Any], **extra: Any) -> ApiTeacherClient:
         return httpx.Response(200, content=orjson.dumps({"data": entries} | extra))
 
     config = OpenAITeacher(provider="openai", model="m", base_url="http://x.test/v1", api_key="env:UNIT_KEY", dimensions=2)
-    return ApiTeacherClient("paid", config, limiter=Unlimited(), policy=FakeTime().policy(), transport=httpx.MockTransport(answer))
+    return opened(config, transport=httpx.MockTransport(answer))
 
 
 def test_plain_numbers_and_missing_usage_are_understood() -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mtd_ray.teachers.hints import seconds_of_go_duration, seconds_to_wait
+from mtd_ray.teachers.base import NO_HINTS
+from mtd_ray.teachers.hints import read_hints, seconds_of_go_duration, seconds_to_wait
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,31 @@ def test_the_reset_as_unix_seconds_counts_when_nothing_else_is_said() -> None:
     reset = str(int(now.timestamp()) + 12)
     assert seconds_to_wait({"x-ratelimit-reset": reset}, now) == 12
     assert seconds_to_wait({"x-ratelimit-reset": reset, "retry-after": "3"}, now) == 3
+
+
+def test_everything_said_beside_an_answer_is_read() -> None:
+    headers = {
+        "x-ratelimit-limit-requests": "10000",
+        "x-ratelimit-limit-tokens": "1000000",
+        "x-ratelimit-remaining-requests": "9999",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "20ms",
+        "x-ratelimit-limit-inputs": "many",
+    }
+    hints = read_hints(headers, rejected=False)
+    assert hints.retry_after == pytest.approx(0.02)
+    assert hints.limits == {"requests": 10_000, "tokens": 1_000_000}
+    assert hints.remaining == {"requests": 9_999, "tokens": 0}
+    assert read_hints({}) == NO_HINTS
+
+
+def test_a_reset_time_asks_to_wait_only_beside_a_rejection() -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    headers = {"x-ratelimit-reset": str(now.timestamp() + 12)}
+    assert read_hints(headers, now=now).retry_after == 12
+    assert read_hints(headers, rejected=False, now=now).retry_after is None
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90), ("20ms", 0.02), ("1767323105", 60)])
+def test_retry_after_in_other_providers_words(text: str, seconds: float) -> None:
+    assert seconds_to_wait({"retry-after": text}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == pytest.approx(seconds)

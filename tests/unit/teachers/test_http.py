@@ -146,8 +146,56 @@ def test_rate_limit_is_reported_waited_for_and_not_counted_as_failure() -> None:
     assert all(2.5 <= nap <= 3.0 for nap in harness.naps)
 
 
+def test_the_limits_beside_a_good_answer_are_passed_on() -> None:
+    harness = Harness(answered(7, {"x-ratelimit-limit-tokens": "500", "x-ratelimit-remaining-tokens": "20"}))
+    harness.post()
+    assert harness.limiter.reports == [(False, RateHints(None, {"tokens": 500.0}, {"tokens": 20.0}))]
+
+
+@pytest.mark.parametrize(
+    ("failure", "spent"),
+    [
+        (error(500), 0.0),
+        (error(429), 0.0),
+        (httpx.ConnectError("nobody there"), 0.0),
+        (httpx.ReadTimeout("it may have been answered"), 20.0),
+        (httpx.RemoteProtocolError("cut in the middle"), 20.0),
+        (httpx.Response(200, content=b'{"data": ['), 20.0),
+    ],
+)
+def test_a_request_costs_what_it_may_have_been_charged(failure: httpx.Response | Exception, spent: float) -> None:
+    harness = Harness(failure, answered(7))
+    harness.post()
+    assert harness.budget.settled[0] == (20.0, spent)
+    assert len(harness.budget.settled) == len(harness.budget.reserved) == harness.errand.requests
+    assert harness.errand.usd == sum(cost for _, cost in harness.budget.settled)
+
+
+def test_the_counted_tokens_are_paid_also_when_they_are_more_than_was_thought() -> None:
+    harness = Harness(answered(100))
+    harness.post()
+    assert harness.budget.settled == [(20.0, 50.0)]
+
+
+def test_a_server_that_fails_and_fails_is_soon_left_alone() -> None:
+    harness = Harness(*[error(503)] * 100)
+    for _ in range(3):
+        with pytest.raises(TeacherUnavailable):
+            harness.post()
+    assert harness.errand.requests == 21
+    assert sum(harness.naps) > 200, "ten repeats are free, the others are as slow as the trickle"
+
+
+def test_a_server_that_cannot_be_reached_is_told_of_quickly() -> None:
+    harness = Harness(*[httpx.ConnectError("refused")] * 100)
+    for _ in range(3):
+        with pytest.raises(TeacherUnavailable, match="7 attempts"):
+            harness.post()
+    assert sum(harness.naps) < 60, "nothing reached it, so there is nothing to spare it"
+
+
 def test_rate_limit_without_a_hint_backs_off() -> None:
-    harness = Harness(error(429), error(429), httpx.Response(200))
+    harness = Harness(error(429), error(429), answered(7))
     harness.post()
     assert harness.naps == [0.25, 0.5]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -18,12 +19,15 @@ from mtd_ray.teachers.batches import TokenEstimate
 from tests.unit.teachers.fake_time import FakeTime
 
 SIZE = 3
+OPENED = ExitStack()  # what a test opened is closed after it
 Reply = Callable[[dict[str, Any]], httpx.Response]
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch: pytest.MonkeyPatch) -> None:
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("UNIT_KEY", "sk-unit")
+    with OPENED:
+        yield
 
 
 def cohere(**changes: Any) -> CohereTeacher:
@@ -44,6 +48,7 @@ class Asked:
         self._reply = reply
         transport = httpx.MockTransport(self._answer)
         self.client = ApiTeacherClient("paid", config, policy=FakeTime().policy(), count=TokenEstimate(), transport=transport)
+        OPENED.callback(self.client.close)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         body = orjson.loads(request.content)
