@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from mtd_ray import layout
 from mtd_ray.config import ApiTeacher, Recipe, teacher_fingerprint
 from mtd_ray.errors import TargetError
-from mtd_ray.harvest.receipt import read_commits
+from mtd_ray.harvest.totals import read_commits
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import committed_parts
 

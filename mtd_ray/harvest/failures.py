@@ -9,7 +9,7 @@ from mtd_ray import layout
 from mtd_ray.config import ApiTeacher
 from mtd_ray.harvest.claims import claim_unclaimed
 from mtd_ray.harvest.plan import Plan
-from mtd_ray.harvest.receipt import Totals, commit_keys, read_commits
+from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, committed_parts, decode_vectors
 from mtd_ray.targets.micro import reopen_part

@@ -11,7 +11,7 @@ from mtd_ray.corpus import Manifest, Shard, read_shard
 from mtd_ray.harvest.claims import spent_usd
 from mtd_ray.harvest.cost import Forecast, Work, cost_of
 from mtd_ray.harvest.plan import require_teachers
-from mtd_ray.harvest.receipt import Totals, read_commits
+from mtd_ray.harvest.totals import Totals, read_commits
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, committed_parts, pending_parts
 from mtd_ray.teachers.tokenizer import ExactTokens, token_count

@@ -29,7 +29,8 @@ from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_
 from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
 from mtd_ray.harvest.progress import Progress
 from mtd_ray.harvest.quota import SharedLimiter, start_limiters
-from mtd_ray.harvest.receipt import HarvestReceipt, Totals, commit_keys, read_commits
+from mtd_ray.harvest.receipt import HarvestReceipt
+from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.harvest.worker import PartWorker, Receipt
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part
@@ -274,6 +275,8 @@ def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: flo
         requests=spent.requests,
         rejected_requests=spent.rejected,
         seconds=spent.seconds,
+        usd=spent.usd,
+        total_usd=totals.usd,
     )
 
 

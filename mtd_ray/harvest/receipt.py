@@ -1,19 +1,17 @@
-"""What a harvest of one teacher came to, read from what is committed."""
+"""What a harvest came to, for a person and for a program: said at its end, and written beside the targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from mtd_ray import layout
+from mtd_ray.config import Recipe
+from mtd_ray.harvest.claims import spent_usd
+from mtd_ray.harvest.table import dollars
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import Part, PartCommit
-
-_READERS = 16
-_READ_TOGETHER = 256
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,9 @@ class HarvestReceipt:
     Attributes:
         rows, failed_rows, parts: everything committed for this corpus, whenever that was.
         parts_already_there: how many of the parts were committed before this call.
-        tokens, requests, rejected_requests: spent by this call; a request rejected for the rate limit costs nothing.
+        tokens, requests, rejected_requests, usd: spent by this call; a request rejected for the rate limit costs nothing.
         seconds: how long this call took for the teacher.
+        total_usd: US dollars that everything committed for this corpus has cost.
     """
 
     teacher: str
@@ -37,62 +36,84 @@ class HarvestReceipt:
     requests: int
     rejected_requests: int
     seconds: float
+    usd: float = 0.0
+    total_usd: float = 0.0
 
     def __str__(self) -> str:
         if self.parts == self.parts_already_there:
             return f"{self.teacher}: {self.rows:,} rows, all there already"
         spent = f"{self.tokens:,} tokens" + (f", {self.requests:,} requests" if self.requests else "")
+        spent += f", {dollars(self.usd)}" if self.usd else ""
         kept = f", {self.parts_already_there} of {self.parts} parts there already" if self.parts_already_there else ""
         failed = f", {self.failed_rows:,} without a vector" if self.failed_rows else ""
         return f"{self.teacher}: {self.rows:,} rows{failed}{kept}; {spent} in {self.seconds:.0f} s"
 
 
-def read_commits(store: ObjectStore, keys: Iterable[str]) -> Iterator[tuple[str, PartCommit]]:
-    """Key and commit of each key, in their order. No more than a few hundred are held at a time.
+def write_receipts(
+    store: ObjectStore, recipe: Recipe, receipts: Mapping[str, HarvestReceipt], *, now: datetime | None = None
+) -> str:
+    """Write a harvest's receipts as JSON and as Markdown, under the time of day (UTC).
 
-    Raises:
-        StorageError: one is missing.
+    They name models and counts; no reference to a secret stands in them.
+
+    Args:
+        receipts: teacher → receipt.
+        now: the time to write them under; this moment by default.
+
+    Returns:
+        The key of the JSON; that of the Markdown differs in its ending.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        remaining = iter(keys)
-        while batch := list(islice(remaining, _READ_TOGETHER)):
-            for key, data in zip(batch, pool.map(store.get, batch), strict=True):
-                yield key, PartCommit.from_json(data)
+    at = (now or datetime.now(UTC)).astimezone(UTC)
+    budget = recipe.harvest.budget_usd
+    # With a budget everything that was spent is claimed; without one nobody asked for the sum, which takes reading every commit.
+    spent = None if budget is None else sum(spent_usd(store, recipe).values())
+    facts = {
+        "recipe": recipe.name,
+        "written_at": at.isoformat(timespec="seconds"),
+        "budget_usd": budget,
+        "spent_of_budget_usd": spent,
+        "teachers": {name: _with_model(recipe, receipt) for name, receipt in receipts.items()},
+    }
+    time = at.strftime("%Y%m%dT%H%M%S-%fZ")
+    key = layout.harvest_receipt(recipe.name, time, "json")
+    store.put(key, (json.dumps(facts, indent=1) + "\n").encode())
+    text = _markdown(recipe, receipts, at, spent)
+    store.put(layout.harvest_receipt(recipe.name, time, "md"), text.encode())
+    return key
 
 
-def commit_keys(fingerprint: str, parts: Iterable[Part]) -> Iterator[str]:
-    """The keys of the parts' commits."""
-    return (layout.part_commit(fingerprint, part.shard.sha256, part.index) for part in parts)
+def _with_model(recipe: Recipe, receipt: HarvestReceipt) -> dict[str, object]:
+    teacher = recipe.teachers[receipt.teacher]
+    return {"provider": teacher.provider, "model": teacher.model, "dimensions": teacher.dimensions} | asdict(receipt)
 
 
-@dataclass
-class Totals:
-    """Commits added up, so that their number does not matter to memory.
+_COLUMNS = ("teacher", "model", "vectors", "failed rows", "tokens", "requests", "rejected", "cost", "cost in all", "seconds")
 
-    Attributes:
-        parts_with_failures: how many commits hold rows without a vector; ``examples`` are the first few of them, with their keys.
-    """
 
-    parts: int = 0
-    rows: int = 0
-    failed_rows: int = 0
-    tokens: int = 0
-    requests: int = 0
-    usd: float = 0.0
-    parts_with_failures: int = 0
-    examples: list[tuple[str, PartCommit]] = field(default_factory=list)
+def _cells(model: str, receipt: HarvestReceipt) -> list[str]:
+    return [
+        receipt.teacher,
+        model,
+        f"{receipt.rows - receipt.failed_rows:,}",
+        f"{receipt.failed_rows:,}",
+        f"{receipt.tokens:,}",
+        f"{receipt.requests:,}",
+        f"{receipt.rejected_requests:,}",
+        dollars(receipt.usd),
+        dollars(receipt.total_usd),
+        f"{receipt.seconds:.0f}",
+    ]
 
-    @classmethod
-    def of(cls, commits: Iterable[tuple[str, PartCommit]]) -> Totals:
-        """The sum of what :func:`read_commits` gives."""
-        totals = cls()
-        for key, commit in commits:
-            totals.parts += 1
-            totals.rows, totals.failed_rows = totals.rows + commit.rows, totals.failed_rows + commit.failed_rows
-            totals.tokens, totals.requests = totals.tokens + commit.tokens, totals.requests + commit.requests
-            totals.usd += commit.usd
-            if commit.failed_rows:
-                totals.parts_with_failures += 1
-                if len(totals.examples) < _EXAMPLES:
-                    totals.examples.append((key, commit))
-        return totals
+
+def _markdown(recipe: Recipe, receipts: Mapping[str, HarvestReceipt], at: datetime, spent: float | None) -> str:
+    rows = [_cells(recipe.teachers[name].model, receipt) for name, receipt in receipts.items()]
+    lines = [
+        f"# Harvest of {recipe.name}, {at:%Y-%m-%d %H:%M} UTC",
+        "",
+        "Vectors, failed rows and cost in all are those of the whole corpus; the other numbers are those of this harvest.",
+        "",
+        *(f"| {' | '.join(cells)} |" for cells in (_COLUMNS, ["---"] * len(_COLUMNS), *rows)),
+    ]
+    if recipe.harvest.budget_usd is not None and spent is not None:
+        lines += ["", f"Spent of `harvest.budget_usd`: {dollars(spent)} of {dollars(recipe.harvest.budget_usd)}."]
+    return "\n".join(lines) + "\n"

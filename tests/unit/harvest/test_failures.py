@@ -7,7 +7,7 @@ from mtd_ray import layout
 from mtd_ray.corpus import Manifest
 from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
 from mtd_ray.harvest.plan import Plan, plan_harvest
-from mtd_ray.harvest.receipt import Totals, commit_keys, read_commits
+from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, write_part
 from mtd_ray.teachers import TeacherError
