@@ -7,12 +7,15 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 
+import httpx
+
 from mtd_ray.config import ApiTeacher, catalog
 from mtd_ray.teachers.batches import ADDED_TOKENS, TokenCount, TokenEstimate
 
 _log = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
+_KNOCK_S = 3.0
 _MARGIN = 1.1
 
 _Count = Callable[[str], int]
@@ -97,7 +100,22 @@ def _tiktoken(name: str) -> _Count:
 def _hub(repository: str) -> _Count:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_pretrained(repository)
+    tokenizer = Tokenizer.from_file(_hub_file(repository, "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return lambda text: len(tokenizer.encode(text))
+
+
+def _hub_file(repository: str, name: str) -> str:
+    """Path of a hub file: from the cache, else fetched into it. The hub is knocked at first, because its package goes on asking
+    for half a minute, and warns each time, where there is no network."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return hf_hub_download(repository, name, local_files_only=True)
+    except LocalEntryNotFoundError:
+        if constants.HF_HUB_OFFLINE:
+            raise
+    httpx.head(constants.ENDPOINT, timeout=_KNOCK_S)
+    return hf_hub_download(repository, name)

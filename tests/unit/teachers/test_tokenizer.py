@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 import tiktoken
@@ -43,16 +44,17 @@ def test_openais_tokens_are_counted_with_its_encoding(monkeypatch: pytest.Monkey
     assert asked == ["cl100k_base"], "loaded once for all clients"
 
 
-def test_voyages_tokens_are_counted_with_its_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voyages_tokens_are_counted_with_its_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = Tokenizer(WordLevel({"one": 0, "[UNK]": 1}, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     words.enable_truncation(2)
+    words.save(str(tmp_path / "tokenizer.json"))
 
-    def from_pretrained(name: str) -> Tokenizer:
-        assert name == "voyageai/voyage-4"
-        return words
+    def from_the_cache(repository: str, name: str, local_files_only: bool) -> str:
+        assert repository == "voyageai/voyage-4"
+        return str(tmp_path / name)
 
-    monkeypatch.setattr("tokenizers.Tokenizer", type("Loaded", (), {"from_pretrained": staticmethod(from_pretrained)}))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", from_the_cache)
     assert token_count(VOYAGE).of("one two three four") == 4
 
 
