@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -150,11 +150,15 @@ class PartWorker:
             return
         asked = texts.take(missing)
         answers = self._open().answers(asked["text"].to_pylist(), asked["kind"].to_pylist(), tick_s=_TICK_S)
-        for answer in answers:
-            if answer is not None:
-                attempt.add(answer, missing)
-            if attempt.unwritten_for() >= _UNWRITTEN_S:
-                attempt.put_away()
+        try:
+            for answer in answers:
+                if answer is not None:
+                    attempt.add(answer, missing)
+                if attempt.unwritten_for() >= _UNWRITTEN_S:
+                    attempt.put_away()
+        finally:
+            if isinstance(answers, Generator):
+                answers.close()  # when putting away failed: what is not asked yet is given up
 
     def _rescue(self, part: Part, attempt: Attempt) -> None:
         """Put away what is paid for, before the error that ends the attempt goes its way."""

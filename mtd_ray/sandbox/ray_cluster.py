@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -60,6 +60,7 @@ class RayCluster:
         address: ``host:port`` for ``ray.init(address=…)``; valid inside the block, as are the following.
         dashboard_url: for ``ray job submit --address``.
         env: variables that a child process needs, besides ``os.environ``, to reach the cluster: its address and the token's place.
+        folder: where the token and Ray's session files are.
 
     Raises:
         MtdError: the head did not come up; the message ends with its last lines of output.
@@ -76,6 +77,7 @@ class RayCluster:
         self.address = ""
         self.dashboard_url = ""
         self.env: dict[str, str] = {}
+        self.folder = Path()
         self._num_cpus = num_cpus
         self._worker_env = dict(env or {})
         self._object_store_bytes = object_store_bytes
@@ -84,8 +86,8 @@ class RayCluster:
         self._head: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> RayCluster:
-        self._folder = Path(tempfile.mkdtemp(prefix="mtd-", dir=_temporary_folder()))
-        token = self._folder / "token"
+        self.folder = Path(tempfile.mkdtemp(prefix="mtd-", dir=_temporary_folder()))
+        token = self.folder / "token"
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
         self.env = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_USAGE_STATS_ENABLED": "0"}
@@ -104,6 +106,28 @@ class RayCluster:
         """Every living process of the cluster, children of ended ones included."""
         return [process for process in psutil.process_iter() if self._owns(process)]
 
+    def launch(self, ray_start: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Run a ``ray start …`` of this cluster in a session of its own, which ends with this process.
+
+        Args:
+            ray_start: the command.
+            log: where its output goes.
+            env: variables that the node's workers inherit besides the cluster's.
+        """
+        environment = os.environ | self._worker_env | self.env | _SMALL | {_MARKER: self._marker} | dict(env or {})
+        for inherited in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
+            environment.pop(inherited, None)
+        with log.open("wb") as output:
+            return subprocess.Popen(  # noqa: S603 (our own command)
+                [sys.executable, "-c", _END_WITH_PARENT, str(os.getpid()), sys.executable, *ray_start],
+                env=environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
     def stop(self) -> None:
         """End every process of the cluster and remove its folder.
 
@@ -112,7 +136,7 @@ class RayCluster:
         """
         if self._head is not None:
             self._end(self._head)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         _restore_sigterm(self._terminated_before)
 
     def _end(self, head: subprocess.Popen[bytes]) -> None:
@@ -136,21 +160,9 @@ class RayCluster:
             return False
 
     def _start(self) -> None:
-        log = self._folder / "start.log"
-        environment = os.environ | self._worker_env | self.env | _SMALL | {_MARKER: self._marker}
-        for inherited in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
-            environment.pop(inherited, None)
-        with log.open("wb") as output:
-            head = self._head = subprocess.Popen(  # noqa: S603 (our own command)
-                [sys.executable, "-c", _END_WITH_PARENT, str(os.getpid()), sys.executable, *self._command()],
-                env=environment,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        written = self._folder / "ray" / "ray_current_cluster"
+        log = self.folder / "start.log"
+        head = self._head = self.launch(self._command(), log)
+        written = self.folder / "ray" / "ray_current_cluster"
         _wait_until(lambda: written.is_file() or head.poll() is not None, self._start_timeout_s)
         text = log.read_text(errors="replace")
         dashboard = _DASHBOARD_LINE.search(text)
@@ -164,7 +176,7 @@ class RayCluster:
             str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
             f"--node-ip-address={_NODE_ADDRESS}", "--port=0", "--dashboard-port=0", "--dashboard-agent-listen-port=0",
             f"--ray-client-server-port={free_port()}", f"--num-cpus={self._num_cpus}",
-            f"--object-store-memory={self._object_store_bytes}", f"--temp-dir={self._folder / 'ray'}",
+            f"--object-store-memory={self._object_store_bytes}", f"--temp-dir={self.folder / 'ray'}",
             "--no-monitor", "--disable-usage-stats", "--log-style=record", "--log-color=false",
         ]  # fmt: skip
 

@@ -27,7 +27,7 @@ from mtd_ray.sandbox.provider_models import HashModel
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.sandbox.ray_cluster import RayCluster
 from mtd_ray.targets import TargetStore, committed_parts
-from mtd_ray.teachers import AccountError, BadAnswer, TeacherError
+from mtd_ray.teachers import AccountError, BadAnswer, BudgetSpent, TeacherError
 from tests.ray_fixture import PROVIDER_KEY
 from tests.tiny_corpus import tiny_recipe, tiny_texts, write_corpus
 
@@ -35,6 +35,8 @@ pytestmark = pytest.mark.ray
 
 ROWS, SHARD_ROWS, PART_ROWS, SIZE = 200, 60, 10, 16
 PARTS = 3 * 6 + 2
+WORKERS, PARTS_IN_FLIGHT = 2, 2
+WINDOW = WORKERS * PARTS_IN_FLIGHT * PART_ROWS
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -52,7 +54,8 @@ def manifest(s3_store: ObjectStore) -> Manifest:
 def paid(server: ProviderServer, **changes: Any) -> dict[str, Any]:
     (key_name,) = PROVIDER_KEY
     fields = {"provider": "openai", "model": f"hash-{SIZE}", "base_url": server.base_url, "api_key": f"env:{key_name}"}
-    return fields | {"dimensions": SIZE, "workers": 2, "num_cpus": 0.25, "timeout_s": 10.0} | changes
+    pool = {"workers": WORKERS, "parts_in_flight": PARTS_IN_FLIGHT, "num_cpus": 0.25}
+    return fields | {"dimensions": SIZE, "timeout_s": 10.0} | pool | changes
 
 
 def recipe_of(store: ObjectStore, server: ProviderServer, **changes: Any) -> Recipe:
@@ -77,7 +80,7 @@ def assert_all_rows_once(store: ObjectStore, recipe: Recipe, manifest: Manifest)
 def test_through_http_into_s3_and_again_for_nothing(
     ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = recipe_of(s3_store, server)
+    recipe = recipe_of(s3_store, server, workers={"min": 1, "max": WORKERS})
     receipt = harvest(s3_store, recipe, manifest)["paid"]
     assert (receipt.rows, receipt.failed_rows, receipt.parts, receipt.parts_already_there) == (ROWS, 0, PARTS, 0)
     assert receipt.requests == PARTS
@@ -120,7 +123,7 @@ def test_what_is_killed_is_replaced_and_its_part_redone(
     assert not killed[0].is_running()
     assert receipt.rows == ROWS
     assert_all_rows_once(s3_store, recipe, manifest)
-    assert server.ledger()["texts"] <= ROWS + 2 * PART_ROWS
+    assert server.ledger()["texts"] <= ROWS + WINDOW
 
 
 def _kill_one(cluster: RayCluster, server: ProviderServer, name: str, killed: list[psutil.Process]) -> None:
@@ -168,7 +171,7 @@ def test_a_killed_driver_is_continued_and_nothing_committed_is_paid_again(
     assert receipt.parts_already_there == committed
     assert receipt.requests == PARTS - committed
     assert server.ledger()["texts"] - paid_before == ROWS - committed * PART_ROWS
-    assert paid_before - committed * PART_ROWS <= 2 * PART_ROWS, "at most what the two workers had in flight"
+    assert paid_before - committed * PART_ROWS <= WINDOW, "at most what the workers had in flight"
     assert_all_rows_once(s3_store, recipe, manifest)
 
 
@@ -273,3 +276,28 @@ def test_too_many_failed_rows_end_the_harvest_but_stay_committed(
     assert (receipt.failed_rows, receipt.parts_already_there) == (sum(bad), committed)
     _, valid = targets(s3_store, tolerant, manifest)
     assert valid.tolist() == [not is_bad for is_bad in bad]
+
+    server.set_faults()
+    paid_for = server.ledger()["texts"]
+    harvest(s3_store, recipe, manifest, retry_failed=True)
+    assert server.ledger()["texts"] - paid_for == sum(bad), "only the failed rows are asked again"
+    assert_all_rows_once(s3_store, recipe, manifest)
+
+
+def test_a_spent_budget_ends_the_harvest_and_nothing_is_paid_twice_once_it_is_raised(
+    ray_cluster: RayCluster, s3_store: ObjectStore, server: ProviderServer, manifest: Manifest
+) -> None:
+    server.set_faults(Fault(kind="stall", seconds=0.1))
+    teacher = paid(server, max_inputs=2, requests_in_flight=4, usd_per_million_tokens=1000.0)
+
+    def recipe_with(budget_usd: float) -> Recipe:
+        return tiny_recipe(s3_store, {"paid": teacher}, part_rows=PART_ROWS, budget_usd=budget_usd)
+
+    with pytest.raises(BudgetSpent, match=r"harvest\.budget_usd"):
+        harvest(s3_store, recipe_with(1.0), manifest)
+    _wait_for_quiet(server)
+    paid_for = server.ledger()
+    assert 0.5 < paid_for["tokens"] / 1000 <= 1.0
+    harvest(s3_store, recipe_with(10.0), manifest)
+    assert server.ledger()["texts"] == ROWS
+    assert_all_rows_once(s3_store, recipe_with(10.0), manifest)
