@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -120,12 +120,12 @@ class SharedBudget:
 
     Attributes:
         cap_usd: ``harvest.budget_usd``.
-        spent_before: teacher fingerprint → dollars that counted already when this started.
+        spent_before_usd: what counted against it when this started.
     """
 
-    def __init__(self, actor: Any, cap_usd: float, spent_before: Mapping[str, float]) -> None:
+    def __init__(self, actor: Any, cap_usd: float, spent_before_usd: float) -> None:
         self._actor = actor
-        self.cap_usd, self.spent_before = cap_usd, dict(spent_before)
+        self.cap_usd, self.spent_before_usd = cap_usd, spent_before_usd
 
     def of(self, teacher: str) -> TeacherBudget:
         """What the workers of the teacher with this fingerprint hold."""
@@ -148,5 +148,5 @@ def start_budget(store: ObjectStore, recipe: Recipe) -> SharedBudget | None:
         return None
     teachers = sorted(set(paid_teachers(recipe).values()))
     claim_unclaimed(store, teachers)
-    spent = Claims(store, teachers).counted_usd()
+    spent = sum(Claims(store, teachers).counted_usd().values())
     return SharedBudget(_RemoteBudget.remote(store, recipe.harvest.budget_usd, teachers), recipe.harvest.budget_usd, spent)

@@ -1,62 +1,23 @@
-"""How a harvest goes, on one line: rewritten in place on a terminal, now and then otherwise."""
+"""How a harvest goes: a table rewritten in place on a terminal, a line now and then otherwise."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TextIO
 
+from mtd_ray.config import QuotaConfig
+from mtd_ray.harvest.counts import TeacherCounts
+from mtd_ray.harvest.table import aligned, dollars
 from mtd_ray.harvest.worker import Receipt
 
 _TERMINAL_EVERY_S = 0.2
 _PLAIN_EVERY_S = 5.0
 _PLAIN_AT_LEAST_EVERY_S = 60.0
-_RATE_OVER_S = 60.0
-
-
-class _Teacher:
-    """Counts of one teacher; ``total`` rows were pending when the harvest began."""
-
-    def __init__(self, total: int, now: float) -> None:
-        self._total = total
-        self._rows = self._failed = self._requests = self._rejected = 0
-        self._history = deque([(now, 0)])
-        self._started = now
-
-    def add(self, receipt: Receipt, now: float) -> None:
-        self._rows += receipt.rows
-        self._failed += receipt.failed_rows
-        self._requests += receipt.requests
-        self._rejected += receipt.rejected
-        self._history.append((now, self._rows))
-
-    def describe(self, now: float) -> str:
-        words = [f"{self._rows:,}/{self._total:,} rows"]
-        if self._rows == 0:
-            return f"{words[0]}, starting"
-        rate = self._rate(now)
-        words.append(f"{rate:,.0f} rows/s")
-        if self._requests:
-            words.append(f"{100 * self._rejected / self._requests:.1f} % rejected")
-        if self._failed:
-            words.append(f"{self._failed:,} failed")
-        if self._rows < self._total:
-            words.append(f"ETA {_clock((self._total - self._rows) / rate if rate else None)}")
-        return ", ".join(words)
-
-    def _rate(self, now: float) -> float:
-        """Rows per second: of the last minute while going on, of all the time when done."""
-        if self._rows >= self._total:
-            since, before, now = self._started, 0, self._history[-1][0]
-        else:
-            while len(self._history) > 1 and self._history[1][0] < now - _RATE_OVER_S:
-                self._history.popleft()
-            since, before = self._history[0]
-        return (self._rows - before) / (now - since) if now > since else 0.0
+_COLUMNS = ("harvest", "rows", "of", "rows/s", "tokens/s", "quota used", "rejected", "failed", "cost", "ETA")
 
 
 class Progress:
@@ -64,28 +25,44 @@ class Progress:
 
     Args:
         pending: teacher → rows to do.
+        quotas: teacher → quota of its account, of those that have one.
+        cap_usd: ``harvest.budget_usd``.
+        spent_before_usd: what counted against it when the harvest began.
         stream: where the lines go; standard error by default.
         clock: gives seconds.
     """
 
     def __init__(
-        self, pending: dict[str, int], *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        pending: Mapping[str, int],
+        *,
+        quotas: Mapping[str, QuotaConfig] | None = None,
+        cap_usd: float | None = None,
+        spent_before_usd: float = 0.0,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._teachers = {name: _Teacher(rows, clock()) for name, rows in pending.items()}
+        self._teachers = {name: TeacherCounts(rows, (quotas or {}).get(name), clock()) for name, rows in pending.items()}
+        self._cap, self._spent_before = cap_usd, spent_before_usd
         self._started = self._shown_at = clock()
         self._terminal = self._stream.isatty()
+        self._lines_above = 0
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._show("\n")
+        self._show()
 
     def add(self, name: str, receipt: Receipt) -> None:
         """Count a part of a teacher."""
         self._teachers[name].add(receipt, self._clock())
+
+    def quota_share(self, name: str) -> float | None:
+        """A teacher's present pace as a share of its quota; None without one."""
+        return self._teachers[name].quota_share(self._clock())
 
     def tick(self) -> None:
         """Show the present state if the last one is old enough."""
@@ -94,16 +71,66 @@ class Progress:
         plain = min(max(_PLAIN_EVERY_S, (now - self._started) / 20), _PLAIN_AT_LEAST_EVERY_S)
         if now - self._shown_at >= (_TERMINAL_EVERY_S if self._terminal else plain):
             self._shown_at = now
-            self._show("" if self._terminal else "\n")
+            self._show()
 
-    def _show(self, end: str) -> None:
+    def _show(self) -> None:
         now = self._clock()
-        line = "harvest  " + " | ".join(f"{name} {teacher.describe(now)}" for name, teacher in self._teachers.items())
-        if self._terminal:
-            columns = shutil.get_terminal_size().columns - 1
-            line = "\r" + line[:columns].ljust(columns)
-        self._stream.write(f"{line}{end}")
+        cells = {name: _cells(counts, now) for name, counts in self._teachers.items()}
+        self._stream.write(self._rewritten(cells) if self._terminal else self._plain(cells))
         self._stream.flush()
+
+    def _rewritten(self, cells: Mapping[str, list[str]]) -> str:
+        """The table, over the one before."""
+        width = shutil.get_terminal_size().columns - 1
+        lines = aligned([_COLUMNS, *([name, *row] for name, row in cells.items())])
+        lines += [f"budget   {spent}"] if (spent := self._spent()) else []
+        up = f"\x1b[{self._lines_above}F" if self._lines_above else ""
+        self._lines_above = len(lines)
+        return up + "".join(f"\x1b[2K{line[:width]}\n" for line in lines)
+
+    def _plain(self, cells: Mapping[str, list[str]]) -> str:
+        words = [f"{name} {_sentence(row)}" for name, row in cells.items()]
+        words += [f"budget {spent}"] if (spent := self._spent()) else []
+        return f"harvest  {' | '.join(words)}\n"
+
+    def _spent(self) -> str:
+        if self._cap is None:
+            return ""
+        spent = self._spent_before + sum(counts.usd for counts in self._teachers.values())
+        return f"{dollars(spent)} of {dollars(self._cap)}"
+
+
+def _cells(counts: TeacherCounts, now: float) -> list[str]:
+    """What stands in the columns after the teacher's name; empty where there is nothing to say."""
+    if counts.rows == 0:
+        return ["0", f"{counts.pending:,}", *[""] * 6, "starting"]
+    rates, share = counts.rates(now), counts.quota_share(now)
+    return [
+        f"{counts.rows:,}",
+        f"{counts.pending:,}",
+        f"{rates.rows:,.0f}",
+        f"{rates.tokens:,.0f}" if counts.tokens else "",
+        "" if share is None else f"{share:.0%}",
+        f"{counts.rejected / counts.requests:.1%}" if counts.requests else "",
+        f"{counts.failed:,}" if counts.failed else "",
+        dollars(counts.usd) if counts.usd else "",
+        _clock(counts.seconds_left(now)) if counts.rows < counts.pending else "",
+    ]
+
+
+def _sentence(row: list[str]) -> str:
+    rows, of, rows_per_s, tokens_per_s, share, rejected, failed, usd, left = row
+    if not rows_per_s:
+        return f"{rows}/{of} rows, {left}"
+    facts = [
+        (tokens_per_s, f"{tokens_per_s} tokens/s"),
+        (share, f"{share} of the quota"),
+        (rejected, f"{rejected} rejected"),
+        (failed, f"{failed} failed"),
+        (usd, usd),
+        (left, f"ETA {left}"),
+    ]
+    return ", ".join([f"{rows}/{of} rows", f"{rows_per_s} rows/s", *(text for known, text in facts if known)])
 
 
 def _clock(seconds: float | None) -> str:

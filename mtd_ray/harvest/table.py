@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
 def dollars(usd: float) -> str:
-    """Dollars as a person reads them: cents, or more digits where cents would say nothing."""
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4g}"
+    """Dollars as a person reads them: cents, or three digits where cents would say nothing, down to a millionth."""
+    decimals = 2 if usd >= 0.1 or usd <= 0 else min(6, 2 - math.floor(math.log10(usd)))
+    return f"${usd:,.{decimals}f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

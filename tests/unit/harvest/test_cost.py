@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from mtd_ray.config import Teacher
 from mtd_ray.harvest.cost import Cost, Forecast, Work, cost_of, requests_of
+from mtd_ray.harvest.table import dollars
 
 DOCUMENTS = Work(100_000_000, 100_000_000, 30_000_000_000, "counted with the provider's tokenizer in all rows")
 
@@ -97,4 +98,11 @@ def test_the_table_says_what_a_person_decides_by() -> None:
 def test_a_finished_teacher_has_no_limit_and_no_note() -> None:
     text = str(Forecast([cost_of("done", OPENAI, Work(0, 10, 0, "none"), 0.5)], budget_usd=1.0))
     assert "per minute" not in text
-    assert "$0.5 of $1.00 left, enough" in text
+    assert "$0.50 of $1.00 left, enough" in text
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"), [(0, "$0.00"), (1234.5, "$1,234.50"), (0.5, "$0.50"), (0.0123, "$0.0123"), (0.000456, "$0.000456")]
+)
+def test_dollars_show_what_cents_would_hide(usd: float, text: str) -> None:
+    assert dollars(usd) == text
