@@ -26,10 +26,11 @@ from mtd_ray.config import ApiTeacher, Recipe, Teacher, WorkerRange
 from mtd_ray.corpus import Manifest, Shard
 from mtd_ray.harvest.budget import SharedBudget, start_budget
 from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
+from mtd_ray.harvest.metrics import HarvestMetrics
 from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
 from mtd_ray.harvest.progress import Progress
 from mtd_ray.harvest.quota import SharedLimiter, start_limiters
-from mtd_ray.harvest.receipt import HarvestReceipt
+from mtd_ray.harvest.receipt import HarvestReceipt, write_receipts
 from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.harvest.worker import PartWorker, Receipt
 from mtd_ray.objects import ObjectStore
@@ -69,8 +70,9 @@ class _Spent:
 
 @dataclass(frozen=True)
 class _Tools:
-    """What the workers of all teachers work with: the store, the limiter of each API teacher, the budget if there is a cap."""
+    """What a harvest works with: the store, the limiter of each API teacher, the budget if there is a cap."""
 
+    recipe: str
     store: ObjectStore
     limiters: Mapping[str, SharedLimiter]
     budget: SharedBudget | None
@@ -116,7 +118,7 @@ def harvest(
         limiters = start_limiters({plan.name: plan.teacher for plan in pending})
         budget = start_budget(store, recipe)
         try:
-            _harvest_all(_Tools(store, limiters, budget), pending, spent, limits)
+            _harvest_all(_Tools(recipe.name, store, limiters, budget), pending, spent, limits)
         finally:
             if budget is not None:
                 budget.close()
@@ -125,6 +127,8 @@ def harvest(
     receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}
     for receipt in receipts.values():
         _log.info("harvested %s", receipt)
+    if pending:
+        _log.info("receipts: %s/%s", store.url, write_receipts(store, recipe, receipts))
     return receipts
 
 
@@ -136,7 +140,8 @@ def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], lim
     feed: _Feed = queue.Queue()
     stop = threading.Event()
     running = {plan.name for plan in plans}
-    with _quiet_ray_data(), Progress({plan.name: plan.pending_rows for plan in plans}) as progress:
+    metrics = HarvestMetrics(tools.recipe, {plan.name: plan.pending_rows for plan in plans})
+    with _quiet_ray_data(), closing(metrics), _progress(tools, plans) as progress:
         threads = [threading.Thread(target=_harvest_teacher, args=(plan, tools, feed, stop), daemon=True) for plan in plans]
         for thread in threads:
             thread.start()
@@ -151,6 +156,7 @@ def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], lim
                     else:
                         _count(news, spent[name])
                         progress.add(name, news)
+                        metrics.add(name, news, progress.quota_share(name))
                         if news.outcome == "committed" and limits[name].passed_by(news.failed_rows):
                             stop.set()  # before the error is put together, which takes reading
                             raise limits[name].error()
@@ -160,6 +166,16 @@ def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], lim
             deadline = time.monotonic() + _GRACE_S
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _progress(tools: _Tools, plans: list[Plan]) -> Progress:
+    budget = tools.budget
+    return Progress(
+        {plan.name: plan.pending_rows for plan in plans},
+        quotas={plan.name: plan.teacher.quota for plan in plans if isinstance(plan.teacher, ApiTeacher)},
+        cap_usd=None if budget is None else budget.cap_usd,
+        spent_before_usd=0.0 if budget is None else budget.spent_before_usd,
+    )
 
 
 def _arrived(feed: _Feed) -> list[tuple[str, _News]]:
