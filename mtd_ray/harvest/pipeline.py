@@ -1,49 +1,37 @@
 """The harvest of all teachers on a Ray cluster.
 
-Pending parts are the rows of a Ray Dataset, one per block; a pool of actors does them, and small receipts stream back. Vectors go
-from the worker straight to storage. All teachers are harvested side by side, because some wait for GPUs and some for a quota.
+All teachers are harvested side by side, because some wait for GPUs and some for a quota; the driver counts the receipts of their
+pools as they come, and ends everything at the first error.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
-from random import SystemRandom
-from typing import Any
 
-import numpy as np
-import ray.data
-from ray.data import ActorPoolStrategy
-
-from mtd_ray.config import ApiTeacher, Recipe, Teacher, WorkerRange
-from mtd_ray.corpus import Manifest, Shard
-from mtd_ray.harvest.budget import SharedBudget, start_budget
+from mtd_ray.config import ApiTeacher, Recipe, Teacher
+from mtd_ray.corpus import Manifest
+from mtd_ray.harvest.budget import start_budget
 from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
 from mtd_ray.harvest.metrics import HarvestMetrics
-from mtd_ray.harvest.plan import Plan, in_random_order, plan_harvest
+from mtd_ray.harvest.plan import Plan, plan_harvest
+from mtd_ray.harvest.pool import Tools, most_workers, quiet_ray_data, receipts_of
 from mtd_ray.harvest.progress import Progress
-from mtd_ray.harvest.quota import SharedLimiter, start_limiters
+from mtd_ray.harvest.quota import start_limiters
 from mtd_ray.harvest.receipt import HarvestReceipt, write_receipts
 from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
-from mtd_ray.harvest.worker import PartWorker, Receipt
+from mtd_ray.harvest.worker import Receipt
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import Part
 from mtd_ray.targets.sweep import sweep
-from mtd_ray.teachers import Budget
 
 _log = logging.getLogger(__name__)
 
-# A block per part costs the driver about 1.5 ms before the first part starts; a wave of this size keeps that under ten seconds.
-_PARTS_PER_WAVE = 5_000
-# Ray Data ends an execution that shows no progress; a part may rightly wait this long for a quota.
-_LONGEST_SILENCE_S = 6 * 3600
 # Ray Data complains with stack traces when the driver leaves while it is shutting an execution down.
 _GRACE_S = 10.0
 
@@ -66,21 +54,6 @@ class _Spent:
         self.tokens += receipt.tokens
         self.requests += receipt.requests
         self.rejected += receipt.rejected
-
-
-@dataclass(frozen=True)
-class _Tools:
-    """What a harvest works with: the store, the limiter of each API teacher, the budget if there is a cap."""
-
-    recipe: str
-    store: ObjectStore
-    limiters: Mapping[str, SharedLimiter]
-    budget: SharedBudget | None
-
-    def budget_of(self, plan: Plan) -> Budget | None:
-        """The budget as the workers of one teacher see it; local teachers cost nothing."""
-        paid = isinstance(plan.teacher, ApiTeacher)
-        return self.budget.of(plan.fingerprint) if self.budget is not None and paid else None
 
 
 def harvest(
@@ -118,7 +91,7 @@ def harvest(
         limiters = start_limiters({plan.name: plan.teacher for plan in pending})
         budget = start_budget(store, recipe)
         try:
-            _harvest_all(_Tools(recipe.name, store, limiters, budget), pending, spent, limits)
+            _harvest_all(Tools(recipe.name, store, limiters, budget), pending, spent, limits)
         finally:
             if budget is not None:
                 budget.close()
@@ -132,7 +105,7 @@ def harvest(
     return receipts
 
 
-def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
+def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
     """Harvest all teachers at once, each in a thread.
 
     The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
@@ -141,7 +114,7 @@ def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], lim
     stop = threading.Event()
     running = {plan.name for plan in plans}
     metrics = HarvestMetrics(tools.recipe, {plan.name: plan.pending_rows for plan in plans})
-    with _quiet_ray_data(), closing(metrics), _progress(tools, plans) as progress:
+    with quiet_ray_data(), closing(metrics), _progress(tools, plans) as progress:
         threads = [threading.Thread(target=_harvest_teacher, args=(plan, tools, feed, stop), daemon=True) for plan in plans]
         for thread in threads:
             thread.start()
@@ -168,7 +141,7 @@ def _harvest_all(tools: _Tools, plans: list[Plan], spent: dict[str, _Spent], lim
                 thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _progress(tools: _Tools, plans: list[Plan]) -> Progress:
+def _progress(tools: Tools, plans: list[Plan]) -> Progress:
     budget = tools.budget
     return Progress(
         {plan.name: plan.pending_rows for plan in plans},
@@ -195,11 +168,11 @@ def _count(receipt: Receipt, spent: _Spent) -> None:
     spent.add(receipt)
 
 
-def _harvest_teacher(plan: Plan, tools: _Tools, feed: _Feed, stop: threading.Event) -> None:
+def _harvest_teacher(plan: Plan, tools: Tools, feed: _Feed, stop: threading.Event) -> None:
     """Body of a teacher's thread: receipts, then the seconds it all took; or what went wrong."""
     started = time.monotonic()
     try:
-        with closing(_receipts(plan, tools)) as receipts:
+        with closing(receipts_of(plan, tools)) as receipts:
             for receipt in receipts:
                 feed.put((plan.name, receipt))
                 if receipt.outcome == "error":
@@ -215,66 +188,10 @@ def _harvest_teacher(plan: Plan, tools: _Tools, feed: _Feed, stop: threading.Eve
 def _let_end(receipts: Iterator[Receipt], teacher: Teacher) -> None:
     """After an error, give the parts under way a moment to meet it too: each then puts away the rows it has paid for."""
     deadline = time.monotonic() + _GRACE_S
-    others = _most_workers(teacher) * teacher.parts_in_flight - 1
+    others = most_workers(teacher) * teacher.parts_in_flight - 1
     for _ in islice(receipts, others):
         if time.monotonic() > deadline:
             return
-
-
-def _receipts(plan: Plan, tools: _Tools) -> Generator[Receipt, None, None]:
-    """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors."""
-    pending = in_random_order(plan.pending, SystemRandom())
-    for first in range(0, len(pending), _PARTS_PER_WAVE):
-        rows = [{"part": json.dumps(asdict(part))} for part in pending[first : first + _PARTS_PER_WAVE]]
-        # One block per part, made here: no task of Ray Data's own needs a CPU, so pools that hold all of them cannot starve it.
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        dataset.context.enable_progress_bars = False
-        dataset.context.print_on_execution_start = False
-        dataset.context.execution_no_progress_timeout_s = _LONGEST_SILENCE_S
-        harvested = dataset.map_batches(
-            _Actor,
-            batch_size=1,
-            fn_constructor_args=(tools.store, plan.name, plan.teacher, tools.limiters.get(plan.name), tools.budget_of(plan)),
-            compute=_pool(plan.teacher, len(rows)),
-            num_cpus=plan.teacher.num_cpus,
-            num_gpus=getattr(plan.teacher, "num_gpus", 0.0),
-        )
-        for row in harvested.iter_rows():
-            yield Receipt(**row)
-
-
-def _pool(teacher: Teacher, parts: int) -> ActorPoolStrategy:
-    """As many actors as the recipe says, each with as many threads as it works at parts at once."""
-    fewest = teacher.workers.min if isinstance(teacher.workers, WorkerRange) else teacher.workers
-    threads = teacher.parts_in_flight
-    return ActorPoolStrategy(
-        min_size=min(fewest, parts),
-        max_size=min(_most_workers(teacher), parts),
-        max_concurrent_calls_per_actor=threads,
-        # Without it Ray Data runs one call of an actor at a time, whatever the line above says.
-        enable_true_multi_threading=True,
-        # A pool grows when its actors have 1.75 times as many parts waiting and under way as they have threads.
-        max_tasks_in_flight_per_actor=2 * threads,
-    )
-
-
-def _most_workers(teacher: Teacher) -> int:
-    return teacher.workers.max if isinstance(teacher.workers, WorkerRange) else teacher.workers
-
-
-class _Actor:
-    """Ray Data's view of a worker: a batch of one part in, a batch of one receipt out. Its threads call it side by side."""
-
-    def __init__(
-        self, store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None, budget: Budget | None
-    ) -> None:
-        self._worker = PartWorker(store, name, teacher, limiter, budget)
-
-    def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[Any]]:
-        (text,) = batch["part"]
-        fields = json.loads(text)
-        receipt = self._worker.harvest(Part(**fields | {"shard": Shard(**fields["shard"])}))
-        return {key: [value] for key, value in receipt.to_row().items()}
 
 
 def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:
@@ -294,17 +211,3 @@ def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: flo
         usd=spent.usd,
         total_usd=totals.usd,
     )
-
-
-@contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """Without Ray Data's notes on every execution and on its bars being off: the progress line says what a person wants to know."""
-    levels = {"ray.data": logging.WARNING, "ray.data._internal.progress": logging.ERROR}
-    before = {name: logging.getLogger(name).level for name in levels}
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)

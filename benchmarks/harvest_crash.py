@@ -1,0 +1,353 @@
+"""Harvests that are killed at every step of write and commit, under provider faults and a spending cap, and run until complete.
+
+A run harvests a small corpus from a provider that answers slowly, rejects, fails and resets connections. At one point of
+``crash_driver.POINTS`` the worker stops and one thing gets a SIGKILL: that worker, the limiter's actor, the budget's actor, the
+driver, or all processes of the Ray node the worker is on. A killed driver is started again at once, while workers of the dead one
+may still be at it; a killed node is replaced. Every fourth run is first stopped by a budget that is too small, which is raised.
+In the end the store is compared with that of a harvest nobody disturbed, and the provider's ledger tells what was paid.
+
+All combinations of points and victims come up within 40 runs. ``window_rows`` are the rows that workers may have under way
+together; a killed run may pay for so many twice, and for no more. `python benchmarks/harvest_crash.py --runs 40 --seed 0`; the last
+line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from crash_driver import POINTS
+
+from mtd_ray import layout
+from mtd_ray.config import load_recipe, teacher_fingerprint
+from mtd_ray.corpus import load_manifest, read_shard
+from mtd_ray.objects import ObjectStore
+from mtd_ray.sandbox.object_server import ObjectServer
+from mtd_ray.sandbox.provider_faults import Fault
+from mtd_ray.sandbox.provider_server import ProviderServer
+from mtd_ray.sandbox.ray_cluster import RayCluster
+from mtd_ray.sandbox.ray_node import RayNode
+from mtd_ray.targets import PartCommit, decode_vectors
+
+VICTIMS = ("worker", "limiter", "budget", "driver", "node")
+ACTORS = {"limiter": "QuotaActor", "budget": "BudgetActor"}
+ROWS, SHARD_ROWS, PART_ROWS, DIM = 240, 80, 16, 64
+WORKERS, PARTS_IN_FLIGHT = 2, 2
+WINDOW_ROWS = WORKERS * PARTS_IN_FLIGHT * PART_ROWS
+USD_PER_MILLION = 10_000.0
+LATEST_PASS = 6
+PATIENCE_S = 120.0
+ATTEMPTS = 6
+
+RECIPE = """
+name: crash
+storage: {{url: "s3://mtd-ray/{run}", endpoint: "{endpoint}"}}
+corpus: {{source: {{format: jsonl, path: {texts}}}, shard_rows: {shard_rows}}}
+teachers:
+  paid:
+    provider: openai
+    model: hash-{dim}
+    base_url: {base_url}
+    api_key: env:CRASH_KEY
+    dimensions: {dim}
+    max_inputs: 4
+    usd_per_million_tokens: {price}
+    quota: {{requests_per_minute: 6000}}
+    workers: {workers}
+    parts_in_flight: {parts_in_flight}
+    requests_in_flight: 2
+    num_cpus: 1
+    timeout_s: 5
+harvest: {{part_rows: {part_rows}, budget_usd: {budget}}}
+student: {{model: none, heads: [{dim}]}}
+evaluate: {{heldout: false}}
+stages: [{{name: one, heads: {{{dim}: {{cosine: 1}}}}, lr: 1.0e-4, steps: 1, batch_size: 2}}]
+"""
+
+
+class Driver:
+    """A process of ``crash_driver.py``, which harvests what it is told to."""
+
+    def __init__(self, folder: Path, env: dict[str, str], log: Path) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("crash_driver.py")), str(folder)]
+        pipe = subprocess.PIPE
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(command, env=os.environ | env, stdin=pipe, stdout=pipe, stderr=errors, text=True)
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.answer(PATIENCE_S)
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._answers.put(line)
+
+    def ask(self, recipe: Path) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{recipe}\n")
+        self.process.stdin.flush()
+
+    def answer(self, patience_s: float) -> dict[str, Any] | None:
+        """What it says next; None when it says nothing for so long."""
+        try:
+            return json.loads(self._answers.get(timeout=patience_s))  # type: ignore[no-any-return]
+        except queue.Empty:
+            if self.process.poll() is not None:
+                raise SystemExit("the driver ended by itself; see its log") from None
+            return None
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class Verdict:
+    """What all runs came to."""
+
+    runs: int = 0
+    struck: Counter[str] = field(default_factory=Counter)
+    missing: int = 0
+    duplicated: int = 0
+    hash_mismatch: int = 0
+    repaid_rows: list[int] = field(default_factory=list)
+    over_cap: int = 0
+    left_over_files: int = 0
+
+
+class Bench:
+    """The cluster, the servers, the driver that is alive now, and the judge."""
+
+    def __init__(self, stack: ExitStack, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.keys = [f"canary-{secrets.token_hex(12)}" for _ in range(2)]
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-")))
+        self.objects = stack.enter_context(ObjectServer(self.folder / "s3", secret_key=self.keys[0]))
+        os.environ.update(self.objects.env)
+        provider_key = {"CRASH_KEY": self.keys[1]}
+        os.environ.update(provider_key)
+        self.provider = stack.enter_context(ProviderServer(env=provider_key, usd_per_million_tokens=USD_PER_MILLION))
+        # A dead node is noticed after a second and a half, not after fifteen.
+        quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+        self.cluster = stack.enter_context(RayCluster(num_cpus=1, env=self.objects.env | provider_key | quick))
+        self._node = stack.enter_context(ExitStack())
+        self.node = self._new_node()
+        self.driver = self._new_driver()
+        stack.callback(self._end_driver)
+        texts = [f"text {row} tells of topic {row % 7} in {row * 31 % 97} words" for row in range(ROWS)]
+        (self.folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        self.verdict = Verdict()
+
+    def _new_node(self) -> RayNode:
+        return self._node.enter_context(RayNode(self.cluster, num_cpus=1, env={"CRASH_NODE": "second"}))
+
+    def _new_driver(self) -> Driver:
+        return Driver(self.folder, self.cluster.env, self.folder / "driver.log")
+
+    def _end_driver(self) -> None:
+        self.driver.kill()
+
+    def reference(self) -> None:
+        """A harvest that nobody disturbs: what every other must come to."""
+        self._set_faults([])
+        recipe = self._recipe("undisturbed", budget=1_000.0)
+        paid = self._paid()
+        self._harvest(recipe)
+        self.usd = self._paid()["usd"] - paid["usd"]
+        self.hashes = {key: commit.sha256 for key, commit in self._commits(recipe)}
+
+    def run(self, point: str, victim: str, number: int) -> None:
+        """One run: stopped by a small budget if its turn has come, killed once, harvested until complete, judged."""
+        before = self._paid()
+        self._set_faults(self._faults())
+        name = f"run-{number}"
+        if number % 4 == 3:
+            small = round(0.4 * self.usd, 6)
+            outcome = self._harvest(self._recipe(name, budget=small))
+            if outcome.get("error") != "BudgetSpent":
+                raise SystemExit(f"{name}: a budget of ${small} should not have been enough: {outcome}")
+            self.verdict.over_cap += self._paid()["usd"] - before["usd"] > small
+        budget = round(1.5 * self.usd, 6)
+        recipe = self._recipe(name, budget=budget)
+        struck = self._strike(recipe, name, point, victim)
+        after = self._paid()
+        self.verdict.runs += 1
+        self.verdict.struck[victim if struck else "nobody"] += 1
+        self.verdict.over_cap += after["usd"] - before["usd"] > budget
+        self.verdict.repaid_rows.append(after["texts"] - before["texts"] - ROWS)
+        self._judge(recipe)
+        print(f"{name}: {victim} killed at: {point}" if struck else f"{name}: the point was not reached", end="; ")
+        print(f"{self.verdict.repaid_rows[-1]} of at most {WINDOW_ROWS} rows paid again", flush=True)
+
+    def _strike(self, recipe: Path, name: str, point: str, victim: str) -> bool:
+        """Harvest; kill the victim when the point is reached; harvest again until complete. False when nothing was killed."""
+        notes = self.folder / name
+        notes.mkdir()
+        plan = {"run": name, "point": point, "pass": self.chance.randrange(LATEST_PASS)}
+        if victim == "node":
+            plan |= {"node": "second", "pass": 0}
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+        self.driver.ask(recipe)
+        deadline = time.monotonic() + PATIENCE_S
+        outcome = None
+        while outcome is None and not (notes / "reached").exists():
+            outcome = self.driver.answer(0.02)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{name}: no answer within {PATIENCE_S:.0f} s")
+        if outcome is None:
+            self._kill(victim, int((notes / "reached").read_text()))
+        (notes / "go").touch()
+        (self.folder / "plan.json").unlink()
+        struck = outcome is None
+        if victim == "driver" and struck:
+            self.driver = self._new_driver()
+            outcome = self._harvest(recipe)
+        elif outcome is None:
+            outcome = self.driver.answer(PATIENCE_S)
+        for _ in range(ATTEMPTS):
+            if outcome is not None and "receipts" in outcome:
+                return struck
+            print(f"{name}: {outcome}", flush=True)
+            outcome = self._harvest(recipe)
+        raise SystemExit(f"{name}: not complete after {ATTEMPTS} harvests: {outcome}")
+
+    def _kill(self, victim: str, worker: int) -> None:
+        if victim == "worker":
+            os.kill(worker, signal.SIGKILL)
+        elif victim == "driver":
+            self.driver.kill()
+        elif victim == "node":
+            self.node.kill()
+            self.node = self._new_node()
+        else:
+            os.kill(self._newest(ACTORS[victim]).pid, signal.SIGKILL)
+
+    def _newest(self, actor: str) -> psutil.Process:
+        found = []
+        for process in [*self.cluster.processes(), *self.node.processes()]:
+            with contextlib.suppress(psutil.Error):
+                if any(actor in word for word in process.cmdline()):
+                    found.append((process.create_time(), process))
+        return max(found, key=lambda pair: pair[0])[1]
+
+    def _harvest(self, recipe: Path) -> dict[str, Any]:
+        self.driver.ask(recipe)
+        outcome = self.driver.answer(PATIENCE_S)
+        if outcome is None:
+            raise SystemExit(f"{recipe.stem}: no answer within {PATIENCE_S:.0f} s")
+        return outcome
+
+    def _recipe(self, run: str, budget: float) -> Path:
+        path = self.folder / f"{run}.yaml"
+        places = {"texts": self.folder / "texts.jsonl", "endpoint": self.objects.endpoint, "base_url": self.provider.base_url}
+        sizes = {"shard_rows": SHARD_ROWS, "part_rows": PART_ROWS, "dim": DIM, "workers": WORKERS}
+        figures = {"parts_in_flight": PARTS_IN_FLIGHT, "price": USD_PER_MILLION, "budget": budget}
+        path.write_text(RECIPE.format(run=run, **places, **sizes, **figures))
+        return path
+
+    def _faults(self) -> list[Fault]:
+        """Some of the first requests are rejected, fail, are reset or come slowly; none of these is paid and lost."""
+        at = self.chance.sample(range(2, 60), 8)
+        return [
+            Fault(kind="status", status=429, retry_after=0.3, at=tuple(at[:2])),
+            Fault(kind="status", status=500, at=tuple(at[2:4])),
+            Fault(kind="reset", at=tuple(at[4:6])),
+            Fault(kind="slow", seconds=0.5, at=tuple(at[6:])),
+        ]
+
+    def _set_faults(self, faults: list[Fault]) -> None:
+        self.provider.set_faults(*faults, Fault(kind="stall", seconds=0.15))
+
+    def _paid(self) -> dict[str, Any]:
+        return self.provider.ledger(by_text=False)
+
+    def _commits(self, recipe_file: Path) -> Iterator[tuple[str, PartCommit]]:
+        recipe = load_recipe(recipe_file, [])
+        store = ObjectStore.open(recipe.storage)
+        for info in store.list(layout.part_commits(teacher_fingerprint(recipe.teachers["paid"]))):
+            yield info.key, PartCommit.from_json(store.get(info.key))
+
+    def _judge(self, recipe_file: Path) -> None:
+        """Compare the store with the corpus and with the store of the undisturbed harvest."""
+        recipe = load_recipe(recipe_file, [])
+        store = ObjectStore.open(recipe.storage)
+        texts = [name for shard in load_manifest(store, recipe).shards for name in read_shard(store, shard)["id"].to_pylist()]
+        found: Counter[str] = Counter()
+        for key, commit in self._commits(recipe_file):
+            data = store.get(commit.file)
+            self.verdict.hash_mismatch += not hashlib.sha256(data).hexdigest() == commit.sha256 == self.hashes.get(key)
+            decoded = decode_vectors(data)
+            found.update(name for name, valid in zip(decoded.ids, decoded.valid, strict=True) if valid)
+        self.verdict.missing += len(set(texts) - set(found))
+        self.verdict.duplicated += found.total() - len(found) + len(set(found) - set(texts))
+
+    def secret_hits(self) -> int:
+        """Files, objects and command lines that hold one of the keys."""
+        hits = 0
+        canaries = [key.encode() for key in self.keys]
+        for info in (store := ObjectStore(f"s3://{self.objects.bucket}")).list():
+            hits += any(key in store.get(info.key) for key in canaries)
+        logs = [*self.cluster.folder.rglob("*"), *self.folder.glob("*.log"), *self.folder.glob("*.yaml")]
+        for path in logs:
+            with contextlib.suppress(OSError):
+                if path.is_file() and any(key in path.read_bytes() for key in canaries):
+                    print(f"a key stands in {path}")
+                    hits += 1
+        return hits
+
+
+def scenarios(runs: int, chance: random.Random) -> list[tuple[str, str]]:
+    """Points and victims: every combination once in random order, then any."""
+    every = [(point, victim) for point in POINTS for victim in VICTIMS]
+    return [*chance.sample(every, len(every)), *chance.choices(every, k=max(0, runs - len(every)))][:runs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep-logs", type=Path, metavar="DIR", help="copy the drivers' and Ray's logs there")
+    given = parser.parse_args()
+    started = time.monotonic()
+    with ExitStack() as stack:
+        bench = Bench(stack, given.seed)
+        if given.keep_logs:
+            stack.callback(lambda: shutil.copytree(bench.cluster.folder / "ray", given.keep_logs / "ray", ignore=_no_sockets))
+            stack.callback(lambda: shutil.copy(bench.folder / "driver.log", given.keep_logs))
+        bench.reference()
+        for number, (point, victim) in enumerate(scenarios(given.runs, random.Random(given.seed))):
+            bench.run(point, victim, number)
+        verdict, hits = bench.verdict, bench.secret_hits()
+    struck = ", ".join(f"{victim} {count}" for victim, count in sorted(verdict.struck.items()))
+    print(f"killed: {struck}; {sum(verdict.repaid_rows)} rows paid again in all; {time.monotonic() - started:.0f} s")
+    figures = {"missing": verdict.missing, "duplicated": verdict.duplicated, "hash_mismatch": verdict.hash_mismatch}
+    paid = {"repaid_rows_max": max(verdict.repaid_rows), "window_rows": WINDOW_ROWS, "over_cap": verdict.over_cap}
+    print(json.dumps({"runs": verdict.runs} | figures | paid | {"secret_hits": hits, "not_struck": verdict.struck["nobody"]}))
+
+
+def _no_sockets(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()}
+
+
+if __name__ == "__main__":
+    main()
