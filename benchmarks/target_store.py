@@ -1,9 +1,13 @@
 """Target files against a Parquet ``list<float32>`` zstd file of the same vectors and against plain bytes of the same size: rows/s.
 
-All take turns in this process, the median of the rounds counts, pyarrow has one thread. Reading means ending with a matrix in
-memory: ``decode_vectors(store.get(key))`` for ours (float16), the flat values as float32, not cast, for the list. The local
-files stay in the page cache; plain bytes are read with ``Path.read_bytes``. Over S3 (the sandbox's server on this machine) plain
-bytes are read with ``ObjectStore.get``. The last line is one JSON object.
+All take turns in this process, one thread each except ``verified_shard``; the median of the rounds counts. PyTorch is loaded, as in
+a worker of a local teacher. The local files stay in the page cache; plain bytes are read with ``Path.read_bytes``, over S3 (the
+sandbox's server on this machine) with ``ObjectStore.get``.
+
+Reading ends with a matrix in memory. ``verified_parts`` is the product's path: find the part's commit, read, compare size, ids and
+digest, a float16 matrix; ``list_float32_zstd`` gives flat float32 values, unverified. Each part is dropped before the next, except
+in ``raw_bytes_shard`` and ``verified_shard``, which end with all parts in memory (bytes; one matrix). Writing is to new keys.
+``committed_parts`` is the product's path: check, convert, write, both digests, commit. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import os
 import statistics
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +28,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from mtd_ray.corpus import Manifest, Shard
+from mtd_ray.corpus import Shard
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.object_server import ObjectServer
-from mtd_ray.targets import TargetStore, decode_vectors, encode_vectors, parts_of, write_part, write_teacher_description
+from mtd_ray.targets import (
+    Part,
+    PartCommit,
+    TargetStore,
+    decode_vectors,
+    encode_vectors,
+    parts_of_shard,
+    write_part,
+    write_teacher_description,
+)
 
 TEACHER = "b" * 64
 Job = Callable[[], object]
@@ -50,6 +65,10 @@ class Data:
         return int(self.vectors.shape[1])
 
     @property
+    def all_parts(self) -> list[Part]:
+        return parts_of_shard(self.shard, self.part_rows)
+
+    @property
     def shard(self) -> Shard:
         return Shard(0, "corpora/x/shards/00000.parquet", self.parts * self.part_rows, hashlib.sha256(b"shard").hexdigest())
 
@@ -65,7 +84,7 @@ def encode_list(data: Data) -> bytes:
     column = pa.ListArray.from_arrays(offsets, pa.array(data.vectors.reshape(-1)))
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"id": data.ids, "vector": column}), sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def decode_list(data: bytes, dim: int) -> npt.NDArray[np.float32]:
@@ -77,33 +96,44 @@ def fill(store: ObjectStore, data: Data) -> list[str]:
     """Write the parts through the store's own path, the list files and the plain files; the keys of our data files."""
     write_teacher_description(store, TEACHER, {}, data.part_rows)
     keys = []
-    for part in parts_of(Manifest("f" * 64, (data.shard,), {}, {}), data.part_rows):
-        commit = write_part(store, TEACHER, part, data.ids, data.vectors, {}, tokens=0, requests=0, seconds=0.0)
-        if commit is None:
-            raise SystemExit("the store is not empty")
+    for part in data.all_parts:
+        commit = write(store, data, part, TEACHER)
         keys.append(commit.file)
         store.put(f"list/{part.index}", encode_list(data))
         store.put(f"raw/{part.index}", store.get(commit.file))
     return keys
 
 
-def reads(store: ObjectStore, data: Data, keys: list[str], read_raw: Callable[[str], object]) -> dict[str, Job]:
+def write(store: ObjectStore, data: Data, part: Part, teacher: str) -> PartCommit:
+    commit = write_part(store, teacher, part, data.ids, data.vectors, {}, tokens=0, requests=0, seconds=0.0)
+    if commit is None:
+        raise SystemExit("the store is not empty")
+    return commit
+
+
+def reads(store: ObjectStore, data: Data, keys: list[str], read_raw: Callable[[str], bytes]) -> dict[str, Job]:
     targets = TargetStore(store, TEACHER, data.part_rows, data.dim)
     numbers = range(data.parts)
     return {
-        "raw_bytes": lambda: [len(read_raw(f"raw/{n}")) for n in numbers],  # type: ignore[arg-type]
-        "target_files": lambda: [decode_vectors(store.get(key)).vectors.shape for key in keys],
+        "raw_bytes": lambda: [len(read_raw(f"raw/{n}")) for n in numbers],
+        "verified_parts": lambda: [targets.read_part(part, data.ids).vectors.shape for part in data.all_parts],
+        "verified_parts_sha256": lambda: [targets.read_part(part, data.ids, audit=True).vectors.shape for part in data.all_parts],
+        "decoded_only": lambda: [decode_vectors(found).vectors.shape for key in keys if (found := store.find_view(key))],
         "list_float32_zstd": lambda: [decode_list(store.get(f"list/{n}"), data.dim).shape for n in numbers],
-        "read_shard": lambda: targets.read_shard(data.shard, data.ids * data.parts),
+        "raw_bytes_shard": lambda: [read_raw(f"raw/{n}") for n in numbers],
+        "verified_shard": lambda: targets.read_shard(data.shard, data.ids * data.parts),
     }
 
 
 def writes(store: ObjectStore, data: Data, raw: bytes) -> dict[str, Job]:
-    numbers = range(data.parts)
+    def new(write_under: Callable[[str], object]) -> Job:
+        return lambda: [write_under(f"w/{uuid.uuid4().hex}") for _ in range(data.parts)]
+
     return {
-        "raw_bytes": lambda: [store.put(f"w/raw/{n}", raw) for n in numbers],
-        "target_files": lambda: [store.put(f"w/our/{n}", encode_vectors(data.vectors, data.ids, {})) for n in numbers],
-        "list_float32_zstd": lambda: [store.put(f"w/list/{n}", encode_list(data)) for n in numbers],
+        "raw_bytes": new(lambda key: store.put(key, raw)),
+        "committed_parts": lambda: [write(store, data, part, uuid.uuid4().hex) for part in data.all_parts],
+        "encoded_only": new(lambda key: store.put(key, encode_vectors(data.vectors, data.ids, {}))),
+        "list_float32_zstd": new(lambda key: store.put(key, encode_list(data))),
     }
 
 
@@ -131,6 +161,25 @@ def measure(store: ObjectStore, data: Data, folder: Path | None, rounds: int) ->
     }
 
 
+def ratios(local: dict[str, dict[str, float]], s3: dict[str, dict[str, float]]) -> dict[str, float]:
+    def ratio(where: dict[str, float], ours: str, peer: str) -> float:
+        return round(where[ours] / where[peer], 2)
+
+    return {
+        "read_vs_list_float32_zstd": ratio(local["read"], "verified_parts", "list_float32_zstd"),
+        "read_vs_raw_bytes": ratio(local["read"], "verified_parts", "raw_bytes"),
+        "shard_read_vs_raw_bytes_shard": ratio(local["read"], "verified_shard", "raw_bytes_shard"),
+        "read_with_sha256_vs_raw_bytes": ratio(local["read"], "verified_parts_sha256", "raw_bytes"),
+        "write_vs_list_float32_zstd": ratio(local["write"], "committed_parts", "list_float32_zstd"),
+        "write_vs_raw_bytes": ratio(local["write"], "committed_parts", "raw_bytes"),
+        "raw_write_vs_list_float32_zstd": ratio(local["write"], "raw_bytes", "list_float32_zstd"),
+        "s3_read_vs_list_float32_zstd": ratio(s3["read"], "verified_parts", "list_float32_zstd"),
+        "s3_read_vs_raw_bytes": ratio(s3["read"], "verified_parts", "raw_bytes"),
+        "s3_write_vs_list_float32_zstd": ratio(s3["write"], "committed_parts", "list_float32_zstd"),
+        "s3_write_vs_raw_bytes": ratio(s3["write"], "committed_parts", "raw_bytes"),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dimensions", type=int, default=12288)
@@ -140,6 +189,7 @@ def main() -> None:
     given = parser.parse_args()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    torch.set_num_threads(1)
     data = make_data(given.part_rows, given.dimensions, given.parts)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "local"
@@ -148,20 +198,18 @@ def main() -> None:
         with ObjectServer(Path(temporary) / "s3") as server:
             os.environ.update(server.env)
             s3 = measure(ObjectStore(f"s3://{server.bucket}/bench", endpoint=server.endpoint), data, None, given.rounds)
-    read, write = local["read"], local["write"]
-    record = {
+    for where, found in (("local", local), ("s3", s3)):
+        for what, speeds in found.items():
+            for name, speed in speeds.items():
+                print(f"{where:6}{what:6}{name:24}{speed:>12,.0f} rows/s")
+    record: dict[str, object] = {
         "benchmark": "target_store",
         "dimensions": given.dimensions,
         "rows": given.parts * given.part_rows,
         "rounds": given.rounds,
         "rows_per_second": {"local": local, "s3": s3},
-        "read_vs_list_float32_zstd": round(read["target_files"] / read["list_float32_zstd"], 2),
-        "read_vs_raw_bytes": round(read["target_files"] / read["raw_bytes"], 3),
-        "write_vs_list_float32_zstd": round(write["target_files"] / write["list_float32_zstd"], 2),
-        "s3_read_vs_list_float32_zstd": round(s3["read"]["target_files"] / s3["read"]["list_float32_zstd"], 2),
-        "s3_read_vs_raw_bytes": round(s3["read"]["target_files"] / s3["read"]["raw_bytes"], 3),
     }
-    print(json.dumps(record))
+    print(json.dumps(record | ratios(local, s3)))
 
 
 if __name__ == "__main__":

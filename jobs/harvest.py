@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mtd_ray import job
-from mtd_ray.config import load_recipe
-from mtd_ray.corpus import build_corpus
+from mtd_ray.config import Recipe, load_recipe
+from mtd_ray.corpus import build_corpus, load_manifest
 from mtd_ray.harvest import harvest, require_teachers
 from mtd_ray.harvest.cost import Forecast
 from mtd_ray.harvest.forecast import forecast
+from mtd_ray.harvest.verify import report, require_whole, verify
 from mtd_ray.objects import ObjectStore
 
 
@@ -18,6 +19,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
     parser.add_argument("--retry-failed", action="store_true", help="ask texts that got no vector before once more")
     parser.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
+    parser.add_argument(
+        "--verify", action="store_true", help="read all that was harvested again; ends with 1 if anything is damaged"
+    )
+    parser.add_argument(
+        "--sample-rows", type=int, default=8, metavar="N", help="--verify: rows each teacher embeds again, at its price (default 8)"
+    )
     given = parser.parse_intermixed_args(arguments)
     if given.plan:
         print(_plan(given.recipe, given.overrides, given.teacher))
@@ -25,9 +32,18 @@ def main(arguments: Sequence[str]) -> None:
     recipe, store = job.prepare(given.recipe, given.overrides)
     require_teachers(recipe, given.teacher or ())
     job.connect()
+    if given.verify:
+        _verify(store, recipe, given.teacher, given.sample_rows)
+        return
     manifest = build_corpus(store, recipe)
     for receipt in harvest(store, recipe, manifest, teachers=given.teacher, retry_failed=given.retry_failed).values():
         print(receipt)
+
+
+def _verify(store: ObjectStore, recipe: Recipe, teachers: Sequence[str] | None, sample_rows: int) -> None:
+    found = verify(store, recipe, load_manifest(store, recipe), teachers=teachers, sample_rows=sample_rows)
+    print(report(found))
+    require_whole(found)
 
 
 def _plan(recipe_file: str, overrides: Sequence[str], teachers: Sequence[str] | None) -> Forecast:

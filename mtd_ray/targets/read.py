@@ -78,21 +78,21 @@ class TargetStore:
         try:
             return self._checked(part, commit, ids, audit)
         except TargetError as error:
-            raise TargetError(f"{self.name_of(part)}: {error}. {_REDO}") from None
+            raise TargetError(self.problem(part, str(error))) from None
 
     def read_commit(self, part: Part) -> PartCommit:
         """What is known about a part. TargetError when it is not committed or its commit is damaged."""
         data = self._store.find(self._key(part))
         if data is None:
-            raise TargetError(f"{self.name_of(part)} is not committed: harvest this teacher to the end first")
+            raise TargetError(f"{self._name(part)} is not committed: harvest this teacher to the end first")
         try:
             return PartCommit.from_json(data)
         except TargetError as error:
-            raise TargetError(f"{self.name_of(part)}: {error}. {_REDO}") from None
+            raise TargetError(self.problem(part, str(error))) from None
 
-    def name_of(self, part: Part) -> str:
-        """A part in words: its commit's place, shard and rows."""
-        return f"target part {self._store.url}/{self._key(part)} (shard {part.shard.index}, rows {part.start} to {part.stop})"
+    def problem(self, part: Part, what: str) -> str:
+        """What is wrong with a part, its commit's place, and what to do."""
+        return f"{self._name(part)}: {what}. Delete this commit and harvest again; only this part is redone"
 
     def _checked(self, part: Part, commit: PartCommit, ids: Sequence[str] | None, audit: bool) -> DecodedPart:
         if (commit.part_start, commit.part_stop, commit.teacher) != (part.start, part.stop, self._teacher):
@@ -114,5 +114,5 @@ class TargetStore:
     def _key(self, part: Part) -> str:
         return layout.part_commit(self._teacher, part.shard.sha256, part.index)
 
-
-_REDO = "Delete this commit and harvest again; only this part is redone"
+    def _name(self, part: Part) -> str:
+        return f"target part {self._store.url}/{self._key(part)} (shard {part.shard.index}, rows {part.start} to {part.stop})"

@@ -17,6 +17,7 @@ MAY_IMPORT = {
         "mtd_ray/harvest/budget.py",  # the cap on dollars is one actor for all workers
         "mtd_ray/harvest/metrics.py",  # Prometheus reads them from Ray
         "mtd_ray/harvest/pool.py",
+        "mtd_ray/harvest/verify.py",  # a task per shard: reading terabytes again is work for all nodes
         "mtd_ray/distill/pipeline.py",
         "mtd_ray/evaluate/runner.py",
         "mtd_ray/sandbox/ray_cluster.py",

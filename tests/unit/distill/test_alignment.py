@@ -12,11 +12,12 @@ import torch
 
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill import alignment, check_alignment, check_batches, pipeline
+from mtd_ray.distill import check_alignment, check_batches, pipeline
 from mtd_ray.distill.alignment import check_teacher, local_teachers
 from mtd_ray.distill.checkpoint import Checkpoints, Position, corpus_digest
 from mtd_ray.errors import RecipeError, TargetError
 from mtd_ray.objects import ObjectStore
+from mtd_ray.targets import reembed
 from mtd_ray.teachers import Answer
 from tests.tiny_run import store_run, synthetic_vectors, tiny_recipe
 
@@ -36,7 +37,7 @@ class FakeTeacher:
     def embed(self, texts: Sequence[str], kinds: Sequence[str]) -> Answer:
         assert len(texts) == len(kinds) <= 8
         noise = np.random.default_rng(0).normal(scale=1e-3, size=(len(texts), 12)).astype(np.float32)
-        return Answer(3 * synthetic_vectors(list(texts), 12, self.seed) + noise, {}, tokens=1, requests=1)
+        return Answer(range(len(texts)), 3 * synthetic_vectors(list(texts), 12, self.seed) + noise, {}, tokens=1, requests=1)
 
     def close(self) -> None:
         self.closed = True
@@ -51,11 +52,11 @@ def run(local_store: ObjectStore) -> tuple[ObjectStore, Recipe, Manifest]:
 def opened(monkeypatch: pytest.MonkeyPatch, teacher: FakeTeacher) -> list[str]:
     names: list[str] = []
 
-    def fake_open(name: str, config: object) -> FakeTeacher:
+    def fake_open(name: str, config: object, **_: object) -> FakeTeacher:
         names.append(name)
         return teacher
 
-    monkeypatch.setattr(alignment, "open_teacher", fake_open)
+    monkeypatch.setattr(reembed, "open_teacher", fake_open)
     return names
 
 
