@@ -93,7 +93,9 @@ class Ledger:
         """Book what a reservation came to; the rest of it is free again."""
         with self._counting:
             account = self._accounts[teacher]
-            account.reserved = max(0.0, account.reserved - reserved)
+            left = account.reserved - reserved
+            # What rounding leaves of money that is all settled must not look like a request under way.
+            account.reserved = left if left > _ROUNDING_USD else 0.0
             account.spent += spent
 
     @property

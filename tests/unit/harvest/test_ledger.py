@@ -205,3 +205,13 @@ def test_claims_are_read_back_from_a_real_store(local_store: ObjectStore) -> Non
     claims.write(A, "y", Claim(3.0, 1.0, closed=True))
     assert claims.counted_usd() == {A: 4.0, B: 0}
     assert claims.counted_usd(without="x") == {A: 1.0, B: 0}
+
+
+def test_money_that_is_all_settled_is_not_under_way_whatever_rounding_leaves() -> None:
+    book = ledger(MemoryStore(), cap=10.0)
+    amounts = [0.1, 0.2, 0.3, 0.018, 0.017]
+    for usd in amounts:
+        assert reserve(book, usd)
+    for usd in reversed(amounts):
+        book.settle(A, usd, usd / 3)
+    assert book.reserved_usd == 0.0
