@@ -39,7 +39,7 @@ class FakeTeacher:
         vectors = np.full((len(texts), self.size), 0.5, np.float32)
         vectors[:, 0] = [kind == "query" for kind in kinds]
         vectors[list(self.failing)] = 0
-        return Answer(vectors, dict.fromkeys(self.failing, "refused"), tokens=0, requests=0)
+        return Answer(range(len(vectors)), vectors, dict.fromkeys(self.failing, "refused"), tokens=0, requests=0)
 
     def close(self) -> None:
         pass
