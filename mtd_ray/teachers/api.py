@@ -73,6 +73,7 @@ class ApiTeacherClient:
             purse=Purse(budget or Unbudgeted(), usd_per_token(config) or 0.0),
             policy=self._policy,
             repeats=repeats,
+            parse=self._wire.parse,
             read_usage=self._wire.read_usage,
             read_error=self._wire.read_error,
             parameters=self._wire.parameters,

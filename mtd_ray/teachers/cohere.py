@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NotRequired
 
 import orjson
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
 from mtd_ray.config import CohereTeacher, Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
 from mtd_ray.teachers.refusals import ErrorBody
-from mtd_ray.teachers.wire import not_an_answer, read_count, read_message, read_vector, stacked
+from mtd_ray.teachers.wire import not_an_answer, parsed, read_count, read_message, read_vector, stacked
+
+
+class _Embeddings(TypedDict):
+    __pydantic_config__ = ConfigDict(val_json_bytes="base64")  # type: ignore[misc]
+    base64: list[bytes]
+
+
+class _Reply(TypedDict):
+    embeddings: _Embeddings
+    meta: NotRequired[Any]
+
+
+_REPLY: TypeAdapter[Any] = TypeAdapter(_Reply)
 
 
 class CohereWire:
@@ -34,6 +49,9 @@ class CohereWire:
 
     def body(self, texts: Sequence[str], task: str | None) -> bytes:
         return orjson.dumps(self._fixed | {"texts": list(texts), "input_type": task})
+
+    def parse(self, body: bytes) -> Any:
+        return parsed(body, _REPLY)
 
     def read_vectors(self, reply: Any, rows: int, teacher: str) -> Vectors:
         try:

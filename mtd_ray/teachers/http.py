@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import orjson
 
 from mtd_ray.teachers.address import header_safe_key, split_url
 from mtd_ray.teachers.base import Answer, Limiter, RateHints, TeacherUnavailable, Vectors
@@ -97,6 +96,7 @@ class Endpoint:
         connections: requests that may be under way at once.
         purse: pays for requests.
         repeats: gives leave to repeat failed requests.
+        parse: an answer's JSON, None when it is none.
         read_usage: the tokens that an answer's JSON counts, 0 when it does not say.
         read_error, parameters: see :class:`mtd_ray.teachers.refusals.Refusals`.
 
@@ -119,6 +119,7 @@ class Endpoint:
         purse: Purse,
         policy: RetryPolicy,
         repeats: RetryCredits,
+        parse: Callable[[bytes], Any],
         read_usage: Callable[[Any], int],
         read_error: Callable[[bytes], ErrorBody],
         parameters: frozenset[str] = frozenset(),
@@ -127,7 +128,7 @@ class Endpoint:
         self._teacher, self._key, self._timeout_s = teacher, key, timeout_s
         self._url, user = split_url(url, teacher)
         self._limiter, self._purse, self._policy, self._repeats = limiter, purse, policy, repeats
-        self._read_usage = read_usage
+        self._parse, self._read_usage = parse, read_usage
         secret = header_safe_key(key)
         self._refusals = Refusals(teacher, self._url, key=key, secret=secret, parameters=parameters, read_error=read_error)
         self._http = httpx.AsyncClient(
@@ -201,7 +202,7 @@ class Endpoint:
             purchase.spent = 0.0
             return outcome
         self._limiter.report(rejected=False, hints=read_hints(outcome.headers, rejected=False))
-        content = _parsed(outcome.content)
+        content = self._parse(outcome.content)
         reply = Reply(content, self._read_usage(content))
         errand.tokens += reply.counted or request.tokens
         if reply.counted:
@@ -252,11 +253,3 @@ class Endpoint:
             f"teacher {self._teacher}: {self._url} did not answer in {troubles.failures} attempts, the last time: "
             f"{self._refusals.describe(outcome)}; check the server and run again, committed parts are kept"
         )
-
-
-def _parsed(body: bytes) -> Any:
-    """The answer's JSON; None when it is none, which has neither usage nor vectors."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

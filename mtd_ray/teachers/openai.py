@@ -13,7 +13,7 @@ import orjson
 from mtd_ray.config import Kind, OpenAITeacher
 from mtd_ray.teachers.base import Vectors
 from mtd_ray.teachers.refusals import ErrorBody
-from mtd_ray.teachers.wire import read_count, read_indexed, read_message
+from mtd_ray.teachers.wire import parsed_indexed, read_count, read_indexed, read_message
 
 
 class OpenAIWire:
@@ -32,6 +32,9 @@ class OpenAIWire:
 
     def body(self, texts: Sequence[str], task: str | None) -> bytes:
         return orjson.dumps(self._fixed | {"input": list(texts)})
+
+    def parse(self, body: bytes) -> Any:
+        return parsed_indexed(body)
 
     def read_vectors(self, reply: Any, rows: int, teacher: str) -> Vectors:
         return read_indexed(reply, rows, teacher)

@@ -13,7 +13,7 @@ import orjson
 from mtd_ray.config import Kind, VoyageTeacher
 from mtd_ray.teachers.base import Vectors
 from mtd_ray.teachers.refusals import ErrorBody
-from mtd_ray.teachers.wire import read_count, read_indexed, read_message
+from mtd_ray.teachers.wire import parsed_indexed, read_count, read_indexed, read_message
 
 
 class VoyageWire:
@@ -33,6 +33,9 @@ class VoyageWire:
 
     def body(self, texts: Sequence[str], task: str | None) -> bytes:
         return orjson.dumps(self._fixed | {"input": list(texts), "input_type": task})
+
+    def parse(self, body: bytes) -> Any:
+        return parsed_indexed(body)
 
     def read_vectors(self, reply: Any, rows: int, teacher: str) -> Vectors:
         return read_indexed(reply, rows, teacher)

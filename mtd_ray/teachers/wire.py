@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol
 
 import numpy as np
 import orjson
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from mtd_ray.config import Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
@@ -32,6 +34,9 @@ class Wire(Protocol):
     def body(self, texts: Sequence[str], task: str | None) -> bytes:
         """The request."""
 
+    def parse(self, body: bytes) -> Any:
+        """An answer's JSON, as :func:`parsed` gives it."""
+
     def read_vectors(self, reply: Any, rows: int, teacher: str) -> Vectors:
         """Vectors ``(rows, dim)`` of a parsed answer, in the order of the texts. Raises BadAnswer when it is none."""
 
@@ -40,6 +45,40 @@ class Wire(Protocol):
 
     def read_error(self, body: bytes) -> ErrorBody:
         """An error answer; one that is not in the provider's format becomes a message as it stands."""
+
+
+class _Entry(TypedDict):
+    __pydantic_config__ = ConfigDict(val_json_bytes="base64")  # type: ignore[misc]
+    index: int
+    embedding: bytes
+
+
+class _Indexed(TypedDict):
+    data: list[_Entry]
+    usage: NotRequired[Any]
+
+
+_INDEXED: TypeAdapter[Any] = TypeAdapter(_Indexed)
+
+
+def parsed(body: bytes, expected: TypeAdapter[Any]) -> Any:
+    """An answer's JSON, with base64 decoded already when the answer is the expected one; None when it is no JSON.
+
+    The expected answer is read seven times as fast by pydantic, which decodes on the way, as by a JSON parser and Python's base64.
+    """
+    try:
+        return expected.validate_json(body)
+    except ValidationError:
+        pass
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def parsed_indexed(body: bytes) -> Any:
+    """An answer for :func:`read_indexed`."""
+    return parsed(body, _INDEXED)
 
 
 def read_indexed(reply: Any, rows: int, teacher: str) -> Vectors:
@@ -68,14 +107,16 @@ def stacked(vectors: Sequence[Vectors], teacher: str) -> Vectors:
     return np.stack(vectors)
 
 
-def read_vector(wire: str | list[float]) -> Vectors:
-    """One vector ``(dim,)``: base64 of little-endian float32, or plain numbers (null, which JSON has for NaN, included).
+def read_vector(wire: bytes | str | list[float]) -> Vectors:
+    """One vector ``(dim,)``: little-endian float32, in base64 or decoded, or plain numbers (null, JSON's NaN, included).
 
     Raises:
         ValueError, TypeError, binascii.Error: it is neither.
     """
     if isinstance(wire, str):
-        return np.frombuffer(base64.b64decode(wire, validate=True), dtype="<f4").astype(np.float32, copy=False)
+        wire = base64.b64decode(wire, validate=True)
+    if isinstance(wire, bytes):
+        return np.frombuffer(wire, dtype="<f4").astype(np.float32, copy=False)
     numbers = np.array(wire, dtype=np.float32)
     if numbers.ndim != 1:
         raise ValueError("an embedding is a list of numbers")

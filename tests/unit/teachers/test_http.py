@@ -83,6 +83,7 @@ class Harness:
             purse=Purse(self.budget, 0.5),
             policy=self.policy,
             repeats=RetryCredits(self.policy),
+            parse=wire.parse,
             read_usage=wire.read_usage,
             read_error=wire.read_error,
             parameters=frozenset({"dimensions"}),
