@@ -20,7 +20,7 @@ from mtd_ray.evaluate.texts import RetrievalTexts
 from mtd_ray.evaluate.vectors import TaskVectors, concatenated
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import fetch_folder, published_files
-from mtd_ray.teachers import Limiter, open_teacher
+from mtd_ray.teachers import Budget, Limiter, open_teacher
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,13 +85,14 @@ class ExportedStudent:
 class MeasuredTeacher:
     """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them.
 
-    ``limiter`` shares the account's quota with the other tasks; only teachers behind an API use one.
+    ``limiter`` and ``budget`` share the account's quota and the cap on dollars with other tasks; only API teachers use them.
     """
 
     name: str
     config: Teacher
     role: Role = "teacher"
     limiter: Limiter | None = field(default=None, compare=False)
+    budget: Budget | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -132,7 +133,7 @@ class MeasuredTeacher:
     def _embed(self, texts: RetrievalTexts) -> tuple[TaskVectors, int]:
         """The vectors, and how many texts failed."""
         kinds = ["query"] * len(texts.queries) + ["passage"] * len(texts.passages)
-        client = open_teacher(self.name, self.config, limiter=self.limiter)
+        client = open_teacher(self.name, self.config, limiter=self.limiter, budget=self.budget)
         try:
             answer = client.embed([*texts.queries, *texts.passages], kinds)  # type: ignore[arg-type]
         finally:

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from mtd_ray import layout
-from mtd_ray.config import Recipe, fingerprint
+from mtd_ray.config import Recipe, fingerprint, teacher_fingerprint
 from mtd_ray.corpus import read_pairs
 from mtd_ray.errors import EvaluationError, MtdError
 from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
@@ -22,6 +22,7 @@ from mtd_ray.objects import ObjectStore
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
+    from mtd_ray.harvest.budget import SharedBudget
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 3
@@ -65,19 +66,29 @@ def evaluate(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Results:
     What an earlier call measured of the same model on the same texts is not measured again. Ray must be connected. Without
     ``evaluate.baselines`` teachers are left out.
 
+    What API teachers are asked for counts against ``harvest.budget_usd``.
+
     Raises:
+        BudgetSpent: the cap has no room for measuring an API teacher.
         EvaluationError: a measurement failed for good.
         MtdError: a measurement's own error: a teacher's account, storage, a missing student.
     """
-    singles, combined = _models(recipe)
+    from mtd_ray.harvest.budget import start_budget  # brings Ray Data, which the tasks that import this do not need
+
+    budget = start_budget(store, recipe) if recipe.evaluate.baselines else None
+    singles, combined = _models(recipe, budget)
     done: _Scores = {}
-    for models in (singles, combined):  # the concatenation reads what the single teachers leave
-        done |= _measure(store, [_planned(store, recipe, manifest, model, task) for model in models for task in manifest.pairs])
+    try:
+        for models in (singles, combined):  # the concatenation reads what the single teachers leave
+            done |= _measure(store, [_planned(store, recipe, manifest, model, task) for model in models for task in manifest.pairs])
+    finally:
+        if budget is not None:
+            budget.close()
     rows = [row for model in (*singles, *combined) for row in _rows(model, tuple(manifest.pairs), done)]
     return Results(recipe.run_name, tuple(manifest.pairs), recipe.student.export_head, tuple(rows))
 
 
-def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
+def _models(recipe: Recipe, budget: SharedBudget | None) -> tuple[list[Measured], list[Measured]]:
     run = recipe.run_name
     sizes = tuple(sorted(recipe.student.heads))
     resources = (recipe.train.num_cpus, recipe.train.num_gpus)
@@ -87,10 +98,13 @@ def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
     ]
     if not recipe.evaluate.baselines:
         return singles, []
-    from mtd_ray.harvest.quota import start_limiters  # brings Ray Data, which the tasks that import this do not need
+    from mtd_ray.harvest.quota import start_limiters  # likewise
 
     limiters = start_limiters(recipe.teachers)
-    teachers = tuple(MeasuredTeacher(name, config, limiter=limiters.get(name)) for name, config in recipe.teachers.items())
+    teachers = tuple(
+        MeasuredTeacher(name, config, limiter=limiters.get(name), budget=budget.of(teacher_fingerprint(config)) if budget else None)
+        for name, config in recipe.teachers.items()
+    )
     return [*singles, *teachers], [ConcatenatedTeachers(teachers)] if len(teachers) > 1 else []
 
 
