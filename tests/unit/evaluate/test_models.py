@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student
-from mtd_ray.teachers import Answer, Limiter, Unlimited
+from mtd_ray.teachers import Answer, Unbudgeted, Unlimited
 from tests.tiny_models import sentences, tiny_bert
 
 TEXTS = RetrievalTexts.from_pairs(
@@ -52,7 +53,7 @@ def teacher(model: str, size: int, weight: float = 1.0) -> OpenAITeacher:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> dict[str, FakeTeacher]:
     clients: dict[str, FakeTeacher] = {"a": FakeTeacher(4), "b": FakeTeacher(6)}
-    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: clients[name])
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, **shared: clients[name])
     return clients
 
 
@@ -76,7 +77,7 @@ def test_other_pairs_or_another_model_are_asked_again(opened: dict[str, FakeTeac
 def test_failed_texts_are_told_and_counted_as_not_found(
     monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: FakeTeacher(4, failing=[3]))
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, **shared: FakeTeacher(4, failing=[3]))
     found = MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "c" * 64, TEXTS)[4]
     assert not found.queries[3].any()
     assert "1 of 10 texts of task heldout failed, text 3: refused" in caplog.text
@@ -95,21 +96,21 @@ def test_stored_vectors_of_other_texts_are_refused(opened: dict[str, FakeTeacher
         measured.vectors(local_store, "c" * 64, TEXTS)
 
 
-def test_teacher_is_opened_with_the_shared_limiter(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
-    limiters = []
+def test_teacher_is_opened_with_the_shared_limiter_and_budget(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
+    given = []
 
-    def opened(name: str, config: OpenAITeacher, limiter: Limiter | None) -> FakeTeacher:
-        limiters.append(limiter)
+    def opened(name: str, config: OpenAITeacher, **shared: Any) -> FakeTeacher:
+        given.append(shared)
         return FakeTeacher(4)
 
     monkeypatch.setattr(models, "open_teacher", opened)
-    shared = Unlimited()
-    MeasuredTeacher("a", teacher("m", 4), limiter=shared).vectors(local_store, "c" * 64, TEXTS)
-    assert limiters == [shared]
+    shared = {"limiter": Unlimited(), "budget": Unbudgeted()}
+    MeasuredTeacher("a", teacher("m", 4), **shared).vectors(local_store, "c" * 64, TEXTS)
+    assert given == [shared]
 
 
 def test_teacher_that_answers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
-    monkeypatch.setattr(models, "open_teacher", lambda name, config, limiter: FakeTeacher(4, failing=range(10)))
+    monkeypatch.setattr(models, "open_teacher", lambda name, config, **shared: FakeTeacher(4, failing=range(10)))
     with pytest.raises(EvaluationError, match="not one text of task 'heldout'"):
         MeasuredTeacher("a", teacher("m", 4)).vectors(local_store, "c" * 64, TEXTS)
 
