@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 from mtd_ray import job
@@ -12,6 +13,7 @@ from mtd_ray.harvest.cost import Forecast
 from mtd_ray.harvest.forecast import forecast
 from mtd_ray.harvest.verify import report, require_whole, verify
 from mtd_ray.objects import ObjectStore
+from mtd_ray.targets.export import FORMATS, export_targets
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,12 +27,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--sample-rows", type=int, default=8, metavar="N", help="--verify: rows each teacher embeds again, at its price (default 8)"
     )
+    parser.add_argument("--export", choices=FORMATS, help="write what was harvested as tables that other tools read")
+    parser.add_argument("--to", metavar="URL", help="--export: s3://bucket/prefix or an absolute folder")
+    parser.add_argument("--with-text", action="store_true", help="--export: with the texts themselves")
     given = parser.parse_intermixed_args(arguments)
+    if (given.export is None) != (given.to is None):
+        parser.error("--export and --to go together")
     if given.plan:
         print(_plan(given.recipe, given.overrides, given.teacher))
         return
     recipe, store = job.prepare(given.recipe, given.overrides)
     require_teachers(recipe, given.teacher or ())
+    if given.export:
+        _export(store, recipe, given)
+        return
     job.connect()
     if given.verify:
         _verify(store, recipe, given.teacher, given.sample_rows)
@@ -38,6 +48,13 @@ def main(arguments: Sequence[str]) -> None:
     manifest = build_corpus(store, recipe)
     for receipt in harvest(store, recipe, manifest, teachers=given.teacher, retry_failed=given.retry_failed).values():
         print(receipt)
+
+
+def _export(store: ObjectStore, recipe: Recipe, given: argparse.Namespace) -> None:
+    to = ObjectStore(given.to, endpoint=recipe.storage.endpoint, region=recipe.storage.region)
+    manifest = load_manifest(store, recipe)
+    for exported in export_targets(store, recipe, manifest, to, given.export, teachers=given.teacher, with_text=given.with_text):
+        print(exported)
 
 
 def _verify(store: ObjectStore, recipe: Recipe, teachers: Sequence[str] | None, sample_rows: int) -> None:

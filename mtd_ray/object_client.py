@@ -14,6 +14,8 @@ from obstore.store import LocalStore, S3Store
 
 from mtd_ray.errors import StorageError
 
+_REGION = "us-east-1"
+
 NO_ANSWER = "error sending request"
 """What obstore's message holds when a request got no answer."""
 
@@ -54,9 +56,25 @@ def local_folder(url: str) -> Path | None:
 
 
 def _open_s3(url: str, endpoint: str | None, region: str | None) -> tuple[Any, Any]:
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    session, _ = _session(url)
+    endpoint = endpoint or _environment_endpoint()
+    options: dict[str, Any] = {"region": region or session.region_name or _REGION}
+    if endpoint:
+        _check_endpoint(endpoint)
+        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+    options["credential_provider"] = Boto3CredentialProvider(session)
+    try:
+        return S3Store.from_url(url, **_PATIENT, **options), S3Store.from_url(url, **_HASTY, **options)
+    except (BaseError, ValueError) as error:
+        raise StorageError(f"storage {url!r} cannot be opened: {first_line(error)}") from None
+
+
+def _session(url: str) -> tuple[Any, Any]:
+    """A boto3 session, and the credentials its chain gives now."""
     import boto3
     from botocore.exceptions import BotoCoreError
-    from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:
         session = boto3.Session()
@@ -67,16 +85,28 @@ def _open_s3(url: str, endpoint: str | None, region: str | None) -> tuple[Any, A
         raise StorageError(
             f"no AWS credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an IAM role"
         )
-    endpoint = endpoint or _environment_endpoint()
-    options: dict[str, Any] = {"region": region or session.region_name or "us-east-1"}
-    if endpoint:
-        _check_endpoint(endpoint)
-        options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-    options["credential_provider"] = Boto3CredentialProvider(session)
-    try:
-        return S3Store.from_url(url, **_PATIENT, **options), S3Store.from_url(url, **_HASTY, **options)
-    except (BaseError, ValueError) as error:
-        raise StorageError(f"storage {url!r} cannot be opened: {first_line(error)}") from None
+    return session, credentials
+
+
+def table_options(url: str, endpoint: str | None, region: str | None) -> dict[str, str]:
+    """A URL's endpoint, region and present credentials as options of a table library; they hold secrets. Empty for a local folder.
+
+    Raises:
+        StorageError: there are no credentials.
+    """
+    if local_folder(url) is not None:
+        return {}
+    session, credentials = _session(url)
+    frozen = credentials.get_frozen_credentials()
+    options = {
+        "AWS_ACCESS_KEY_ID": frozen.access_key,
+        "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
+        "AWS_SESSION_TOKEN": frozen.token,
+        "AWS_REGION": region or session.region_name or _REGION,
+        "AWS_ENDPOINT_URL": endpoint or _environment_endpoint(),
+        "AWS_ALLOW_HTTP": "true",
+    }
+    return {name: value for name, value in options.items() if value}
 
 
 def _check_endpoint(endpoint: str) -> None:

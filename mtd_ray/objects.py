@@ -158,9 +158,12 @@ class ObjectStore:
     def upload_folder(self, folder: Path, prefix: str) -> None:
         """Write every file below a local folder under ``prefix``."""
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            key = f"{prefix}/{path.relative_to(folder).as_posix()}"
-            with _Translated(self, key, "write"), path.open("rb") as file:
-                obstore.put(self._store, _checked(key), file, **_UPLOAD)
+            self.upload(path, f"{prefix}/{path.relative_to(folder).as_posix()}")
+
+    def upload(self, path: Path, key: str) -> None:
+        """Write a local file, in chunks, replacing what is there."""
+        with _Translated(self, key, "write"), path.open("rb") as file:
+            obstore.put(self._store, _checked(key), file, **_UPLOAD)
 
     def download(self, key: str, path: Path) -> None:
         """Write one object to a local file, in chunks; folders above it are made."""
