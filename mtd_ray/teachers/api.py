@@ -65,7 +65,8 @@ class ApiTeacherClient:
         repeats = RetryCredits(self._policy)
         self._endpoint = Endpoint(
             name,
-            config.base_url.rstrip("/") + self._wire.path,
+            config.base_url,
+            wire=self._wire,
             key=config.api_key,
             timeout_s=config.timeout_s,
             connections=config.requests_in_flight,
@@ -73,10 +74,6 @@ class ApiTeacherClient:
             purse=Purse(budget or Unbudgeted(), usd_per_token(config) or 0.0),
             policy=self._policy,
             repeats=repeats,
-            parse=self._wire.parse,
-            read_usage=self._wire.read_usage,
-            read_error=self._wire.read_error,
-            parameters=self._wire.parameters,
             transport=transport,
         )
         patience_s = self._policy.patience_s

@@ -9,7 +9,8 @@ import numpy as np
 from mtd_ray.config import ApiTeacher
 from mtd_ray.teachers.base import Answer, BadAnswer, TeacherError, Vectors, require_shape, set_aside_bad_rows
 from mtd_ray.teachers.batches import Batch, TokenCount
-from mtd_ray.teachers.http import Endpoint, Errand, Request
+from mtd_ray.teachers.errand import Errand, Request
+from mtd_ray.teachers.http import Endpoint
 from mtd_ray.teachers.refusals import RefusedError
 from mtd_ray.teachers.retry import RetryCredits
 from mtd_ray.teachers.wire import Wire

@@ -15,8 +15,7 @@ from typing_extensions import TypedDict
 
 from mtd_ray.config import CohereTeacher, Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
-from mtd_ray.teachers.refusals import ErrorBody
-from mtd_ray.teachers.wire import not_an_answer, parsed, read_count, read_message, read_vector, stacked
+from mtd_ray.teachers.wire import ErrorBody, not_an_answer, parsed, read_count, read_message, read_vector, stacked
 
 
 class _Embeddings(TypedDict):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
 from mtd_ray.teachers.address import header_safe_key, split_url
-from mtd_ray.teachers.base import Answer, Limiter, RateHints, TeacherUnavailable, Vectors
+from mtd_ray.teachers.base import Limiter, RateHints, TeacherUnavailable
+from mtd_ray.teachers.errand import Errand, GivenUpError, Reply, Request
 from mtd_ray.teachers.hints import read_hints
-from mtd_ray.teachers.refusals import ErrorBody, Refusals
+from mtd_ray.teachers.refusals import Refusals
 from mtd_ray.teachers.retry import RetryCredits, RetryPolicy
 from mtd_ray.teachers.spending import Purchase, Purse
+from mtd_ray.teachers.wire import Wire
 
 _log = logging.getLogger(__name__)
 
@@ -27,55 +27,6 @@ _NEVER_SENT = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
     *(httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError),
 )
-
-
-class GivenUpError(Exception):
-    """Nobody wants the answer any more. Never leaves a teacher client."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """A body to POST; the tokens it is expected to count, the most it can count, and its texts."""
-
-    body: bytes
-    tokens: int
-    most_tokens: int
-    inputs: int
-
-
-@dataclass
-class Errand:
-    """What getting vectors has cost since the last answer, over all requests and attempts, and whether to go on.
-
-    Attributes:
-        requests, rejected: requests sent, and how many of them the rate limit turned away.
-        tokens: tokens of the answers, usable or not; the expected ones where the provider does not count.
-        usd: US dollars of all of it; a request without an answer counts as the most it can have cost.
-        on_the_way: a request is out and its answer is not in.
-        over: no further request is to be sent.
-    """
-
-    requests: int = 0
-    rejected: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-    on_the_way: bool = False
-    over: bool = False
-
-    def answer(self, rows: Sequence[int], vectors: Vectors, failures: dict[int, str]) -> Answer:
-        """An answer with what was spent since the last one."""
-        answer = Answer(rows, vectors, failures, self.tokens, self.requests, self.rejected, self.usd)
-        self.tokens = self.requests = self.rejected = 0
-        self.usd = 0.0
-        return answer
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer of 200: its JSON (None when it is none) and the tokens the provider counted (0 when it does not say)."""
-
-    content: Any
-    counted: int
 
 
 @dataclass
@@ -92,13 +43,12 @@ class Endpoint:
 
     Args:
         teacher: its name in the recipe, for messages.
-        key: reference of the secret; the value lives in the connection's headers and nowhere else.
+        url: without the path that the wire format adds.
+        wire: the provider's wire format.
+        key: reference of the secret; the value is in the connection's headers, and known to what keeps it out of messages.
         connections: requests that may be under way at once.
         purse: pays for requests.
         repeats: gives leave to repeat failed requests.
-        parse: an answer's JSON, None when it is none.
-        read_usage: the tokens that an answer's JSON counts, 0 when it does not say.
-        read_error, parameters: see :class:`mtd_ray.teachers.refusals.Refusals`.
 
     A URL's ``user:password@`` is sent as basic authorization and shown nowhere.
 
@@ -112,6 +62,7 @@ class Endpoint:
         teacher: str,
         url: str,
         *,
+        wire: Wire,
         key: str,
         timeout_s: float,
         connections: int,
@@ -119,18 +70,13 @@ class Endpoint:
         purse: Purse,
         policy: RetryPolicy,
         repeats: RetryCredits,
-        parse: Callable[[bytes], Any],
-        read_usage: Callable[[Any], int],
-        read_error: Callable[[bytes], ErrorBody],
-        parameters: frozenset[str] = frozenset(),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._teacher, self._key, self._timeout_s = teacher, key, timeout_s
-        self._url, user = split_url(url, teacher)
+        self._teacher, self._wire, self._key, self._timeout_s = teacher, wire, key, timeout_s
+        self._url, user = split_url(url.rstrip("/") + wire.path, teacher)
         self._limiter, self._purse, self._policy, self._repeats = limiter, purse, policy, repeats
-        self._parse, self._read_usage = parse, read_usage
         secret = header_safe_key(key)
-        self._refusals = Refusals(teacher, self._url, key=key, secret=secret, parameters=parameters, read_error=read_error)
+        self._refusals = Refusals(teacher, self._url, key=key, secret=secret, wire=wire)
         self._http = httpx.AsyncClient(
             headers={"authorization": f"Bearer {secret}", "content-type": "application/json"},
             auth=user,
@@ -168,10 +114,10 @@ class Endpoint:
             await self._wait_for_server(outcome, errand, troubles)
 
     async def _attempt(self, request: Request, errand: Errand) -> Reply | httpx.Response | httpx.RequestError:
+        if errand.over:
+            raise GivenUpError
         await self._limiter.acquire(1, request.tokens, request.inputs)
         async with self._purse.purchase(request.most_tokens) as purchase:
-            if errand.over:
-                raise GivenUpError
             errand.requests += 1
             errand.on_the_way = True
             purchase.spent = purchase.reserved  # until an answer says otherwise: what is sent may have been paid for
@@ -202,8 +148,8 @@ class Endpoint:
             purchase.spent = 0.0
             return outcome
         self._limiter.report(rejected=False, hints=read_hints(outcome.headers, rejected=False))
-        content = self._parse(outcome.content)
-        reply = Reply(content, self._read_usage(content))
+        content = self._wire.parse(outcome.content)
+        reply = Reply(content, self._wire.read_usage(content))
         errand.tokens += reply.counted or request.tokens
         if reply.counted:
             purchase.spent = self._purse.cost(reply.counted)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mtd_ray.teachers.asking import Asker
 from mtd_ray.teachers.base import Answer
 from mtd_ray.teachers.batches import Batch, TokenCount
-from mtd_ray.teachers.http import Errand, GivenUpError
+from mtd_ray.teachers.errand import Errand, GivenUpError
 
 
 class Question:

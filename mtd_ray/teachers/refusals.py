@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import httpx
 
 from mtd_ray.teachers.base import AccountError, TeacherError
+from mtd_ray.teachers.wire import Wire
 
 _OUT_OF_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _LONGEST_REASON = 300
@@ -15,15 +13,6 @@ _LONGEST_REASON = 300
 
 class RefusedError(Exception):
     """The provider refuses this content (400, 413, 422): it must be split, or the text given up. Never leaves a teacher client."""
-
-
-@dataclass(frozen=True)
-class ErrorBody:
-    """What a provider's error answer says: a sentence, a short code, and the parameter it is about."""
-
-    message: str
-    code: str = ""
-    parameter: str = ""
 
 
 class Refusals:
@@ -34,22 +23,18 @@ class Refusals:
         url: what was asked.
         key: the key's reference, the only thing messages show of it.
         secret: the key itself, taken out of what the provider says should it repeat it.
-        parameters: names of request parameters the recipe decides; a refusal that is about one of them is no text's fault.
-        read_error: the provider's error body → :class:`ErrorBody`.
+        wire: reads error bodies, and knows which parameters the recipe decides: a refusal about one of them is no text's fault.
     """
 
-    def __init__(
-        self, teacher: str, url: str, *, key: str, secret: str, parameters: frozenset[str], read_error: Callable[[bytes], ErrorBody]
-    ) -> None:
-        self._teacher, self._url, self._key, self._secret = teacher, url, key, secret
-        self._parameters, self._read_error = parameters, read_error
+    def __init__(self, teacher: str, url: str, *, key: str, secret: str, wire: Wire) -> None:
+        self._teacher, self._url, self._key, self._secret, self._wire = teacher, url, key, secret, wire
 
     def __repr__(self) -> str:
         return f"Refusals({self._url!r}, key={self._key!r})"
 
     def require_account(self, response: httpx.Response) -> None:
         """Raise AccountError when a 429 is not about the rate but about money."""
-        if self._read_error(response.content).code in _OUT_OF_MONEY:
+        if self._wire.read_error(response.content).code in _OUT_OF_MONEY:
             raise AccountError(self._account_message(response))
 
     def require_repeatable(self, response: httpx.Response) -> None:
@@ -63,8 +48,8 @@ class Refusals:
         if status in (401, 402, 403):
             raise AccountError(self._account_message(response))
         if status in (400, 413, 422):
-            error = self._read_error(response.content)
-            if error.parameter in self._parameters:
+            error = self._wire.read_error(response.content)
+            if error.parameter in self._wire.parameters:
                 raise TeacherError(
                     f"teacher {self._teacher}: the provider refuses the recipe's {error.parameter}: {self._clean(error.message)}"
                 )
@@ -79,10 +64,10 @@ class Refusals:
         """One line about what went wrong."""
         if isinstance(outcome, httpx.RequestError):
             return f"{type(outcome).__name__}: {self._clean(str(outcome))}"
-        return f"HTTP {outcome.status_code}: {self._clean(self._read_error(outcome.content).message)}"
+        return f"HTTP {outcome.status_code}: {self._clean(self._wire.read_error(outcome.content).message)}"
 
     def _account_message(self, response: httpx.Response) -> str:
-        status, error = response.status_code, self._read_error(response.content)
+        status, error = response.status_code, self._wire.read_error(response.content)
         if status == 401:
             # Providers repeat pieces of a wrong key in this message, so it is not passed on.
             return (

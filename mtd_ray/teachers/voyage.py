@@ -12,8 +12,7 @@ import orjson
 
 from mtd_ray.config import Kind, VoyageTeacher
 from mtd_ray.teachers.base import Vectors
-from mtd_ray.teachers.refusals import ErrorBody
-from mtd_ray.teachers.wire import parsed_indexed, read_count, read_indexed, read_message
+from mtd_ray.teachers.wire import ErrorBody, parsed_indexed, read_count, read_indexed, read_message
 
 
 class VoyageWire:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NotRequired, Protocol
 
 import numpy as np
@@ -14,7 +15,15 @@ from typing_extensions import TypedDict
 
 from mtd_ray.config import Kind
 from mtd_ray.teachers.base import BadAnswer, Vectors
-from mtd_ray.teachers.refusals import ErrorBody
+
+
+@dataclass(frozen=True)
+class ErrorBody:
+    """What a provider's error answer says: a sentence, a short code, and the parameter it is about."""
+
+    message: str
+    code: str = ""
+    parameter: str = ""
 
 
 class Wire(Protocol):

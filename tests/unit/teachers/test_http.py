@@ -10,7 +10,8 @@ import pytest
 from mtd_ray.config import OpenAITeacher
 from mtd_ray.errors import RecipeError
 from mtd_ray.teachers.base import NO_HINTS, AccountError, RateHints, TeacherError, TeacherUnavailable
-from mtd_ray.teachers.http import Endpoint, Errand, Reply, Request
+from mtd_ray.teachers.errand import Errand, Reply, Request
+from mtd_ray.teachers.http import Endpoint
 from mtd_ray.teachers.openai import OpenAIWire
 from mtd_ray.teachers.refusals import RefusedError
 from mtd_ray.teachers.retry import RetryCredits
@@ -62,9 +63,7 @@ def answered(tokens: int, headers: dict[str, str] | None = None) -> httpx.Respon
 class Harness:
     """An endpoint whose server answers from a script."""
 
-    def __init__(
-        self, *script: httpx.Response | Exception, url: str = "http://provider.test/v1/embeddings", **policy: float
-    ) -> None:
+    def __init__(self, *script: httpx.Response | Exception, url: str = "http://provider.test/v1", **policy: float) -> None:
         self.limiter, self.budget, self.errand = RecordingLimiter(), RecordingBudget(), Errand()
         self.time = FakeTime()
         self.naps = self.time.naps
@@ -83,10 +82,7 @@ class Harness:
             purse=Purse(self.budget, 0.5),
             policy=self.policy,
             repeats=RetryCredits(self.policy),
-            parse=wire.parse,
-            read_usage=wire.read_usage,
-            read_error=wire.read_error,
-            parameters=frozenset({"dimensions"}),
+            wire=wire,
             transport=httpx.MockTransport(self._answer),
         )
 
@@ -269,7 +265,7 @@ def test_the_key_shows_nowhere() -> None:
 
 
 def test_a_user_in_the_url_is_sent_and_never_shown() -> None:
-    harness = Harness(*[httpx.ConnectError("no")] * 9, url="https://ann:pass%20word@provider.test:8443/v1/embeddings")
+    harness = Harness(*[httpx.ConnectError("no")] * 9, url="https://ann:pass%20word@provider.test:8443/v1")
     with pytest.raises(TeacherUnavailable) as caught:
         harness.post()
     assert set(harness.authorizations) == {"Basic " + base64.b64encode(b"ann:pass word").decode()}
