@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -26,6 +27,8 @@ _ACTOR_PATIENCE_S = 120.0
 _NAP_S = 0.5
 # When money under way is all that could make room, and nothing comes back for this long, who holds it is dead or held up.
 _SETTLED_WITHIN_S = 180.0
+# Workers do not wait for their settlements, so the last ones may arrive after the last part is done.
+_LATE_S = 2.0
 
 
 class BudgetActor:
@@ -65,11 +68,21 @@ class BudgetActor:
 
     async def close(self) -> None:
         """Write down what was spent; nothing is granted any more."""
+        self._ledger.refuse()
+        self._settled.set()  # whoever waits for room leaves
         async with self._claiming:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_settled(), _LATE_S)
             await asyncio.to_thread(self._ledger.close)
 
+    async def _all_settled(self) -> None:
+        while self._ledger.reserved_usd > 0:
+            self._settled.clear()
+            await self._settled.wait()
 
-_RemoteBudget: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=1000)(BudgetActor)
+
+# Every request of every worker may wait in one call; a settlement must never have to wait behind them.
+_RemoteBudget: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=100_000)(BudgetActor)
 
 
 class TeacherBudget:

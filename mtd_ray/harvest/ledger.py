@@ -79,7 +79,7 @@ class Ledger:
         self._closed = False
 
     def take(self, teacher: str, usd: float) -> bool:
-        """Reserve money that is claimed already; False when there is not that much of it."""
+        """Reserve money that is claimed already; False when there is not that much of it. BudgetSpent when the ledger is closed."""
         with self._counting:
             account = self._accounts[teacher]
             if self._closed:
@@ -118,10 +118,14 @@ class Ledger:
             self._nap(SystemRandom().uniform(0.0, _LONGEST_NAP_S))
         return False
 
-    def close(self) -> None:
-        """Write down what was really spent. Requests still under way count in full: nobody will say what they cost."""
+    def refuse(self) -> None:
+        """Grant nothing any more: from now on :meth:`take` raises BudgetSpent."""
         with self._counting:
             self._closed = True
+
+    def close(self) -> None:
+        """Write down what was really spent. Requests still under way count in full: nobody will say what they cost."""
+        self.refuse()
         for teacher, account in self._accounts.items():
             if account.claimed or account.used:
                 self._claims.write(teacher, self._name, Claim(max(account.claimed, account.used), account.used, closed=True))
