@@ -16,6 +16,8 @@ import pytest
 from mtd_ray.config import OpenAITeacher
 from mtd_ray.teachers import AccountError, Answer, BudgetSpent, TeacherError
 from mtd_ray.teachers.api import ApiTeacherClient
+from mtd_ray.teachers.batches import TokenCount
+from mtd_ray.teachers.tokenizer import ExactTokens
 from tests.unit.teachers.fake_time import FakeTime
 
 Reply = Callable[[list[str]], Awaitable[httpx.Response]]
@@ -85,12 +87,18 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ApiTeacher
     clients = []
 
     def open_client(
-        provider: Provider, budget: Budget | None = None, grace_s: float = 5.0, name: str = "paid", **changes: Any
+        provider: Provider,
+        budget: Budget | None = None,
+        *,
+        grace_s: float = 5.0,
+        name: str = "paid",
+        count: TokenCount | None = None,
+        **changes: Any,
     ) -> ApiTeacherClient:
         fields = {"provider": "openai", "model": "m", "base_url": "http://x.test/v1", "api_key": "env:UNIT_KEY", "dimensions": 2}
         config = OpenAITeacher.model_validate(fields | {"max_inputs": 1, "usd_per_million_tokens": PRICE * 1e6} | changes)
         policy, transport = FakeTime().policy(grace_s=grace_s), httpx.MockTransport(provider.answer)
-        clients.append(ApiTeacherClient(name, config, budget=budget, policy=policy, transport=transport))
+        clients.append(ApiTeacherClient(name, config, budget=budget, policy=policy, count=count, transport=transport))
         return clients[-1]
 
     yield open_client
@@ -188,3 +196,20 @@ def test_refused_halves_come_one_by_one_and_their_requests_are_counted_once(open
     answers = list(opened(Provider(on_0=too_much, on_2=too_much), max_inputs=4).answers(*digits(4), tick_s=10))
     assert [list(answer.rows) for answer in answers] == [[0], [1], [2], [3]]
     assert [answer.requests for answer in answers] == [3, 1, 2, 1]
+
+
+def test_an_answer_that_drips_is_given_up_counted_as_paid_and_asked_for_again(opened: Any) -> None:
+    slow = [never]
+
+    async def slow_at_first(texts: list[str]) -> httpx.Response:
+        return await (slow.pop() if slow else good)(texts)
+
+    budget = Budget()
+    answer = opened(Provider(on_0=slow_at_first), budget, timeout_s=0.02).embed(*digits(1))
+    assert answer.requests == 2
+    assert answer.usd == pytest.approx(BOUND + PRICE) == sum(spent for _, spent in budget.settled)
+
+
+def test_requests_are_filled_by_the_tokens_the_provider_would_count(opened: Any) -> None:
+    client = opened(Provider(), count=ExactTokens(len), max_inputs=10, max_request_tokens=3)
+    assert sorted(len(answer.rows) for answer in client.answers(*digits(7), tick_s=10)) == [1, 3, 3]
