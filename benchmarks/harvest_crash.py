@@ -340,7 +340,12 @@ def main() -> None:
     with ExitStack() as stack:
         bench = Bench(stack, given.seed)
         if given.keep_logs:
-            stack.callback(lambda: shutil.copytree(bench.cluster.folder / "ray", given.keep_logs / "ray", ignore=_no_sockets))
+            given.keep_logs.mkdir(parents=True, exist_ok=True)
+            stack.callback(
+                lambda: shutil.copytree(
+                    bench.cluster.folder / "ray", given.keep_logs / "ray", ignore=_no_sockets, dirs_exist_ok=True
+                )
+            )
             stack.callback(lambda: shutil.copy(bench.folder / "driver.log", given.keep_logs))
         bench.reference()
         for number, (point, victim) in enumerate(scenarios(given.runs, random.Random(given.seed))):
