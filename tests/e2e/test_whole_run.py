@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600), pytes
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXTS, PAIRS = 400, 60
+WORKERS, PARTS_IN_FLIGHT, PART_ROWS = 2, 2, 50
 
 RECIPE = """
 name: {name}
@@ -44,8 +45,10 @@ teachers:
     dimensions: 64
     send_dimensions: false
     max_inputs: 20
+    workers: {workers}
+    parts_in_flight: {parts_in_flight}
   words: {{provider: local, model: "package:wordllama", dimensions: 256}}
-harvest: {{part_rows: 50}}
+harvest: {{part_rows: {part_rows}}}
 student: {{model: {model}, init: random, pooling: mean, max_tokens: 32, heads: [320, 32]}}
 stages:
   - {{name: heads, trainable: heads, heads: {{320: {{cosine: 10}}}}, lr: 5e-3, steps: 20, batch_size: 32}}
@@ -82,7 +85,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_recipe(name: str, data: Path, objects: ObjectServer, provider: ProviderServer) -> Path:
     places = {"texts": data / "texts.jsonl", "pairs": data / "pairs.parquet", "model": data / "qwen2"}
     path = data / f"{name}.yaml"
-    path.write_text(RECIPE.format(name=name, endpoint=objects.endpoint, base_url=provider.base_url, **places))
+    sizes = {"workers": WORKERS, "parts_in_flight": PARTS_IN_FLIGHT, "part_rows": PART_ROWS}
+    path.write_text(RECIPE.format(name=name, endpoint=objects.endpoint, base_url=provider.base_url, **places, **sizes))
     return path
 
 
@@ -140,9 +144,8 @@ def test_a_run_killed_again_and_again_finishes_and_pays_twice_only_for_what_was_
     output, _ = last.communicate(timeout=400)
     assert last.returncode == 0, output
     assert store.exists(layout.run_finished(recipe.run_name))
-    in_flight = recipe.teachers["paid"].workers * recipe.harvest.part_rows
     paid = provider.ledger()["texts"] - paid_before
-    assert TEXTS <= paid <= TEXTS + in_flight
+    assert TEXTS <= paid <= TEXTS + WORKERS * PARTS_IN_FLIGHT * PART_ROWS
 
 
 def _wait_for_object(store: ObjectStore, prefix: str, driver: subprocess.Popen[str]) -> None:
