@@ -1,27 +1,80 @@
-"""Length-sorted batches under a token budget."""
+"""Length-sorted batches under a token budget, which shrinks when memory runs out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from mtd_ray.errors import MtdError
+
+Output = TypeVar("Output")
+
+# What torch's allocator says on a CPU, in a plain RuntimeError.
+_NO_CPU_MEMORY = ("not enough memory", "can't allocate memory")
 
 
-def token_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers grouped so that a batch padded to its longest text holds at most ``batch_tokens`` tokens.
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Row numbers by falling length; equal lengths keep their order.
 
-    Rows come longest first: every batch is padded to its first row, neighbours have like lengths, and a batch that does not fit
-    into memory fails at once rather than at the end. A text longer than the budget is a batch of its own. Every row appears
-    exactly once; equal lengths keep their order.
+    Neighbours have like lengths, so that a batch of them has little padding, and a batch that does not fit into memory fails at
+    once rather than at the end.
+    """
+    return sorted(range(len(lengths)), key=lambda row: -lengths[row])
+
+
+class TokenBudget:
+    """At most so many padded tokens in a batch; halved for good each time a batch does not fit into memory.
 
     Args:
-        lengths: tokens per row, special tokens and prompt included.
-        batch_tokens: padded tokens per batch, at least 1.
+        tokens: at least 1; a text longer than the budget is a batch of its own.
     """
-    if batch_tokens < 1:
-        raise ValueError(f"batch_tokens must be at least 1, not {batch_tokens}")
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    start = 0
-    while start < len(order):
-        longest = max(lengths[order[start]], 1)
-        rows = max(batch_tokens // longest, 1)
-        yield order[start : start + rows]
-        start += rows
+
+    def __init__(self, tokens: int) -> None:
+        if tokens < 1:
+            raise ValueError(f"batch_tokens must be at least 1, not {tokens}")
+        self.tokens = tokens
+
+    def batches(self, lengths: Sequence[int], forward: Callable[[list[int]], Output]) -> Iterator[tuple[list[int], Output]]:
+        """Run ``forward`` over all rows in the order of :func:`longest_first`; give each batch's rows and what came out.
+
+        Args:
+            lengths: tokens per row, special tokens and prompt included.
+            forward: row numbers → output. One that runs out of memory is called again for fewer rows.
+
+        Raises:
+            MtdError: a text does not fit into memory even alone.
+        """
+        order, start = longest_first(lengths), 0
+        while start < len(order):
+            longest = max(lengths[order[start]], 1)
+            rows = order[start : start + max(self.tokens // longest, 1)]
+            output = self._tried(rows, longest, forward)
+            if output is None:
+                continue
+            yield rows, output
+            start += len(rows)
+
+    def _tried(self, rows: list[int], longest: int, forward: Callable[[list[int]], Output]) -> Output | None:
+        """What ``forward`` gives; None when it ran out of memory and the budget was halved."""
+        try:
+            return forward(rows)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise MtdError(
+                    f"a text of {longest} tokens does not fit into memory even alone; lower max_tokens or take a larger machine"
+                ) from error
+            self.tokens = max(min(self.tokens, len(rows) * longest) // 2, 1)
+        # Only here is the failed batch's memory free: the error's traceback held it.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in _NO_CPU_MEMORY)

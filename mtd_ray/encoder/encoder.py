@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch import Tensor
 
-from mtd_ray.encoder.batches import token_batches
-from mtd_ray.encoder.inputs import tokenize
+from mtd_ray.encoder.batches import TokenBudget
+from mtd_ray.encoder.inputs import Inputs, tokenize
 from mtd_ray.encoder.models import locate_model
 from mtd_ray.encoder.trusted import check_modules
 from mtd_ray.errors import MtdError
@@ -27,7 +28,7 @@ Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
 
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
-# On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_mixed_lengths.py).
+# On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_throughput.py).
 _CPU_BATCH_TOKENS = 1024
 
 
@@ -43,12 +44,17 @@ class Encoder:
     """Texts → vectors, exactly as the model's own ``encode`` gives them, with less padding.
 
     Texts are tokenised, sorted by length and run in batches of at most ``batch_tokens`` padded tokens. A text's vector does not
-    depend on the texts beside it, up to float rounding. On a CPU batches are kept smaller than ``batch_tokens``, for speed.
+    depend on the texts beside it, up to float rounding. On a CPU batches are kept smaller than ``batch_tokens``, for speed; a batch
+    that does not fit into memory halves the budget. Several threads may use an encoder at once.
     """
 
     def __init__(self, model: SentenceTransformer, *, batch_tokens: int = 8192) -> None:
         self.model = model.eval()
-        self.batch_tokens = batch_tokens
+        self._budget = TokenBudget(_batch_limit(model, batch_tokens))
+        # Truncation is a setting inside the tokenizer, and a forward pass takes all cores or the whole GPU: one caller at a time
+        # in each. A second caller tokenises meanwhile.
+        self._tokenizing = Lock()
+        self._computing = Lock()
 
     @classmethod
     def load(
@@ -118,28 +124,53 @@ class Encoder:
         outputs = [np.concatenate(parts) for parts in zip(*(arrays for arrays, _ in windows), strict=True)]
         return outputs, sum(tokens for _, tokens in windows)
 
-    @torch.inference_mode()
     def _run_window(self, texts: Sequence[str], forward: Forward, prompt: str) -> tuple[list[Vectors], int]:
-        inputs = tokenize(self.model, texts, prompt)
-        outputs: list[Vectors] = []
-        for rows in token_batches(inputs.lengths, self._batch_limit()):
-            for index, tensor in enumerate(forward(self._to_device(inputs.batch(rows)))):
-                if index == len(outputs):
-                    outputs.append(np.empty((len(texts), tensor.shape[1]), np.float32))
-                outputs[index][rows] = tensor.float().cpu().numpy()
-        return outputs, sum(inputs.lengths)
+        with self._tokenizing:
+            inputs = tokenize(self.model, texts, prompt)
+        with self._computing:
+            return self._compute(inputs, forward), sum(inputs.lengths)
+
+    @torch.inference_mode()
+    def _compute(self, inputs: Inputs, forward: Forward) -> list[Vectors]:
+        """Results go to the host while the next batch computes; one wait at the end, not one per batch."""
+        order: list[int] = []
+        results: list[Tensor] = []
+        on_gpu = self.model.device.type == "cuda"
+        for rows, tensors in self._budget.batches(inputs.lengths, lambda rows: forward(self._to_device(inputs.batch(rows)))):
+            if not results:
+                results = [torch.empty((len(inputs.lengths), tensor.shape[1]), pin_memory=on_gpu) for tensor in tensors]
+            for result, tensor in zip(results, tensors, strict=True):
+                result[len(order) : len(order) + len(rows)].copy_(tensor, non_blocking=True)
+            order += rows
+        if on_gpu:
+            torch.cuda.current_stream().synchronize()
+        return [_unsorted(result.numpy(), order) for result in results]
 
     def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[int]:
         """Tokens of each text as the model reads it: prompt and special tokens included, cut at the maximum."""
-        return tokenize(self.model, texts, prompt).lengths if texts else []
-
-    def _batch_limit(self) -> int:
-        on_cpu = self.model.device.type == "cpu" and not isinstance(self.model[0], StaticEmbedding)
-        return min(self.batch_tokens, _CPU_BATCH_TOKENS) if on_cpu else self.batch_tokens
+        with self._tokenizing:
+            return tokenize(self.model, texts, prompt).lengths if texts else []
 
     def _to_device(self, features: dict[str, Any]) -> dict[str, Any]:
         device = self.model.device
-        return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
+        if device.type != "cuda":
+            return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
+        return {
+            name: value.pin_memory().to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in features.items()
+        }
+
+
+def _unsorted(values: Vectors, order: list[int]) -> Vectors:
+    """Rows in the order of the texts, from rows in the order of computing."""
+    vectors = np.empty_like(values)
+    vectors[order] = values
+    return vectors
+
+
+def _batch_limit(model: SentenceTransformer, batch_tokens: int) -> int:
+    on_cpu = model.device.type == "cpu" and not isinstance(model[0], StaticEmbedding)
+    return min(batch_tokens, _CPU_BATCH_TOKENS) if on_cpu else batch_tokens
 
 
 def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, device: str | None) -> SentenceTransformer:

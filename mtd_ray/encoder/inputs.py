@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding, Transformer
@@ -16,7 +17,7 @@ from mtd_ray.errors import MtdError
 
 
 class Inputs(Protocol):
-    """Tokenised texts."""
+    """Tokenised texts; the tokenizer is not needed any more."""
 
     lengths: list[int]
 
@@ -28,8 +29,10 @@ class PaddedInputs:
     """Input of a transformer: ids (rows, longest) and an attention mask."""
 
     def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
-        self._tokenizer = model[0].tokenizer
-        self._encodings = self._tokenizer([prompt + text for text in texts], padding=False, truncation="longest_first")
+        tokenizer = model[0].tokenizer
+        self._left = tokenizer.padding_side == "left"
+        self._filler = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
+        self._encodings = tokenizer([prompt + text for text in texts], padding=False, truncation="longest_first")
         self._fill_empty_rows()
         self.lengths = [len(ids) for ids in self._encodings["input_ids"]]
         # What the model's own preprocessing adds beside tensors: the modality, and the prompt's length if pooling leaves it out.
@@ -37,16 +40,23 @@ class PaddedInputs:
         self._extras = {name: value for name, value in example.items() if not isinstance(value, torch.Tensor)}
 
     def batch(self, rows: Sequence[int]) -> dict[str, Any]:
-        chosen = {name: [values[row] for row in rows] for name, values in self._encodings.items()}
-        padded = self._tokenizer.pad(chosen, padding=True, return_tensors="pt")
-        return {**padded, **self._extras}
+        width = max(self.lengths[row] for row in rows)
+        return {name: self._padded(name, rows, width) for name in self._encodings} | self._extras
+
+    def _padded(self, name: str, rows: Sequence[int], width: int) -> torch.Tensor:
+        values = self._encodings[name]
+        filled = np.full((len(rows), width), self._filler.get(name, 0), np.int64)
+        for place, row in enumerate(rows):
+            start = width - len(values[row]) if self._left else 0
+            filled[place, start : start + len(values[row])] = values[row]
+        return torch.from_numpy(filled)
 
     def _fill_empty_rows(self) -> None:
         """Give a text without tokens (an empty one, when the tokenizer adds none) one padding token: nothing can be pooled else."""
         for row, ids in enumerate(self._encodings["input_ids"]):
             if not ids:
                 for name, values in self._encodings.items():
-                    values[row] = [{"input_ids": self._tokenizer.pad_token_id, "attention_mask": 1}.get(name, 0)]
+                    values[row] = [1 if name == "attention_mask" else self._filler.get(name, 0)]
 
 
 class FlatInputs:
