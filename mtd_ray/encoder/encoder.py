@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding, Transformer
 from torch import Tensor
 
 from mtd_ray.encoder.batches import TokenBudget
+from mtd_ray.encoder.cpu import tune_for_cpu
 from mtd_ray.encoder.inputs import Inputs, tokenize
 from mtd_ray.encoder.models import locate_model
 from mtd_ray.encoder.trusted import check_modules
@@ -85,6 +86,8 @@ class Encoder:
                 check_modules(place, revision)
             loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), device)
         _limit_tokens(loaded, max_tokens)
+        if isinstance(loaded[0], Transformer):
+            tune_for_cpu(loaded[0].auto_model)
         return cls(loaded, batch_tokens=batch_tokens)
 
     @property
