@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mtd_ray.config.base import Frozen, Kind, PositiveInt
 
@@ -60,10 +60,23 @@ class CorpusConfig(Frozen):
 
     ``long_texts`` decides about texts over ``max_chars`` characters: ``error`` refuses the corpus and names the row, ``cut``
     keeps the beginning, ``drop`` leaves the text out.
+
+    ``additions`` let a corpus grow: each adds shards with the texts that are not there yet, after those of everything before it.
+    The shards before stay what they are, and so do the teachers' vectors for them. ``limit`` counts the texts of ``source`` only.
+    Append to the list; what stands before in it, and all other keys here, must stay as they were, or it is another corpus.
     """
 
     source: Source
+    additions: tuple[Source, ...] = ()
     limit: PositiveInt | None = None
     shard_rows: PositiveInt = 10_000
     max_chars: PositiveInt = 20_000
     long_texts: Literal["error", "cut", "drop"] = "error"
+
+    @model_serializer(mode="wrap")
+    def _without_empty_additions(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A corpus that never grew has the fingerprint it would have if it could not."""
+        tree: dict[str, Any] = dump(self)
+        if not self.additions:
+            tree.pop("additions", None)
+        return tree

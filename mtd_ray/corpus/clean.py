@@ -58,12 +58,13 @@ class Cleaner:
     Args:
         config: ``max_chars``, ``long_texts`` and ``limit`` are used.
         evaluation: keys (:func:`content_key`) of the texts that must not be trained on.
+        known: keys of the texts that are in the corpus already.
     """
 
-    def __init__(self, config: CorpusConfig, evaluation: Iterable[int] = ()) -> None:
+    def __init__(self, config: CorpusConfig, evaluation: Iterable[int] = (), known: Iterable[int] = ()) -> None:
         self._config = config
         self._evaluation = frozenset(evaluation)
-        self._seen: set[int] = set()
+        self._seen = set(known)
         self.counts = Counter[str](read=0, kept=0, empty=0, too_long=0, duplicate=0, evaluation=0)
 
     def clean(self, texts: Iterable[RawText]) -> Iterator[CleanText]:
