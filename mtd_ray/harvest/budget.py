@@ -129,7 +129,7 @@ class TeacherBudget:
 
 
 class SharedBudget:
-    """The budget of a recipe's API teachers, on an actor that lives as long as somebody holds this or a part of it.
+    """The budget of a recipe's API teachers, on an actor that lives until :meth:`close` or the end of the driver.
 
     Attributes:
         cap_usd: ``harvest.budget_usd``.
@@ -145,11 +145,12 @@ class SharedBudget:
         return TeacherBudget(self._actor, teacher)
 
     def close(self) -> None:
-        """Write down what was really spent. Without it, all that was claimed counts as spent."""
+        """Write down what was really spent, and end the actor. Without it, all that was claimed counts as spent."""
         try:
             ray.get(self._actor.close.remote(), timeout=_ACTOR_PATIENCE_S)
         except (RayActorError, RayTaskError, GetTimeoutError):
             _log.warning("the budget could not be closed: up to a few seconds' dollars more than was spent stay counted")
+        ray.kill(self._actor)  # Ray does not end it by itself: it never learns that workers of a dataset have let go of a handle
 
 
 def start_budget(store: ObjectStore, recipe: Recipe) -> SharedBudget | None:

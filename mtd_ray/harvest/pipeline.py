@@ -95,6 +95,8 @@ def harvest(
         finally:
             if budget is not None:
                 budget.close()
+            for limiter in limiters.values():
+                limiter.close()
         for plan in pending:
             sweep(store, plan.fingerprint)
     receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}

@@ -3,40 +3,66 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+import uuid
 from collections.abc import Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayActorError
 
-from mtd_ray.config import ApiTeacher, QuotaConfig, Teacher
-from mtd_ray.harvest.pacing import Pacer
+from mtd_ray.config import ApiTeacher, CohereTeacher, QuotaConfig, Teacher
+from mtd_ray.harvest.pacing import Amounts, Currency, Learnt, Pacer, Ticket
 from mtd_ray.teachers.base import NO_HINTS, RateHints, TeacherUnavailable
 
-_LONGEST_NAP_S = 0.5
+_LONGEST_NAP_S = 0.1
+_RETRY_S = 0.5
 _ACTOR_PATIENCE_S = 120.0
 _MOST_WAITERS = 100_000
+_LITTLE_LEFT = 0.05
+
+
+class Grant(NamedTuple):
+    """What the actor answers: the ticket, which life of the actor it is of, and the rate learnt so far."""
+
+    ticket: Ticket
+    life: str
+    learnt: Learnt | None
 
 
 class QuotaActor:
-    """One account's :class:`Pacer`. Restarted by Ray when its node or process dies; the pace then starts from the quota again."""
+    """One account's :class:`Pacer`, restarted by Ray when its node or process dies.
 
-    def __init__(self, quota: QuotaConfig) -> None:
-        self._pacer = Pacer(quota, time.monotonic)
+    A new life knows nothing; the first worker that asks tells it the rate that the last one had learnt.
+    """
+
+    def __init__(self, quota: QuotaConfig, currency: Currency) -> None:
+        self._pacer = Pacer(quota, time.monotonic, currency)
         self._turn = asyncio.Lock()
+        self._life = uuid.uuid4().hex
 
-    async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
-        """Return when the request may be sent. Who asks first goes first."""
+    async def acquire(self, amounts: Amounts, learnt: Learnt | None) -> Grant:
+        """Answer when the request may be sent. Who asks first goes first; nobody needs to ask twice."""
+        if learnt is not None:
+            self._pacer.adopt(learnt)
         async with self._turn:
-            while (wait := self._pacer.ask(requests, tokens, inputs)) > 0.0:
-                await asyncio.sleep(min(wait, _LONGEST_NAP_S))
+            while (wait := self._pacer.wait(amounts)) > 0.0:
+                await asyncio.sleep(min(wait, _LONGEST_NAP_S))  # the pace may have changed by then
+            return Grant(self._pacer.grant(amounts), self._life, self._pacer.learnt)
 
-    async def report(self, rejected: bool, hints: RateHints) -> None:
-        self._pacer.report(rejected=rejected, retry_after=hints.retry_after)
+    async def report(self, rejected: Grant | None, hints: RateHints) -> None:
+        """Learn of a rejected request, and what the provider says. A ticket of an earlier life says nothing about this one's."""
+        self._pacer.heed(hints)
+        if rejected is not None and rejected.life == self._life:
+            self._pacer.turned_away(rejected.ticket)
 
 
 _RemoteQuota: Any = ray.remote(num_cpus=0, max_restarts=-1, max_concurrency=_MOST_WAITERS)(QuotaActor)
+
+# The grant of the request that the present asyncio task has under way: a report is about the task's last grant.
+_granted: ContextVar[Grant | None] = ContextVar("_granted", default=None)
 
 
 def account_of(teacher: ApiTeacher) -> tuple[str, ...]:
@@ -45,15 +71,26 @@ def account_of(teacher: ApiTeacher) -> tuple[str, ...]:
 
 
 class SharedLimiter:
-    """A worker's hold of the quota actor; see :class:`mtd_ray.teachers.Limiter`."""
+    """A worker's hold of the quota actor; see :class:`mtd_ray.teachers.Limiter`.
+
+    A request costs one call to the actor. Of the answers only rejections, and hints that say something new, are passed on: the
+    policy needs no more. :meth:`report` is to be called by the asyncio task that called :meth:`acquire`.
+    """
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+        self._learnt: Learnt | None = None
+        self._limits: Mapping[str, float] = {}
 
     @classmethod
-    def start(cls, quota: QuotaConfig) -> SharedLimiter:
-        """A limiter on an actor of its own, which lives as long as somebody holds this."""
-        return cls(_RemoteQuota.remote(quota))
+    def start(cls, quota: QuotaConfig, currency: Currency = "tokens") -> SharedLimiter:
+        """A limiter on an actor of its own, which lives as long as somebody holds this.
+
+        Args:
+            quota: the account's limits, as far as known.
+            currency: what the account is limited in when nothing is known.
+        """
+        return cls(_RemoteQuota.remote(quota, currency))
 
     async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
         """Wait for the actor's grant.
@@ -61,19 +98,32 @@ class SharedLimiter:
         Raises:
             TeacherUnavailable: the actor stays away; Ray restarts it when there is a node to run it.
         """
-        deadline = time.monotonic() + _ACTOR_PATIENCE_S
+        away_since: float | None = None
+        amounts = Amounts(requests, tokens, inputs)
         while True:
             try:
-                await self._actor.acquire.remote(requests, tokens, inputs)
-                return
+                grant: Grant = await self._actor.acquire.remote(amounts, self._learnt)
             except RayActorError:
-                if time.monotonic() > deadline:
+                away_since = away_since or time.monotonic()
+                if time.monotonic() - away_since > _ACTOR_PATIENCE_S:
                     raise TeacherUnavailable("the quota actor did not come back; check the cluster's nodes and run again") from None
-                await asyncio.sleep(_LONGEST_NAP_S)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self._learnt = grant.learnt or self._learnt
+                _granted.set(grant)
+                return
 
     def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
-        """Send word; what is lost when the actor dies at that moment is told again by the next answers."""
-        self._actor.report.remote(rejected, hints)
+        """Send word without waiting. A word that is lost with the actor is not missed: its next life measures anew."""
+        if rejected or self._is_news(hints):
+            self._limits = hints.limits or self._limits
+            with contextlib.suppress(RayActorError):
+                self._actor.report.remote(_granted.get() if rejected else None, hints)
+
+    def _is_news(self, hints: RateHints) -> bool:
+        if hints.retry_after is not None or any(self._limits.get(name) != limit for name, limit in hints.limits.items()):
+            return True
+        return any(left < _LITTLE_LEFT * self._limits.get(name, left) for name, left in hints.remaining.items())
 
 
 def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
@@ -83,6 +133,11 @@ def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
     for name, teacher in teachers.items():
         if isinstance(teacher, ApiTeacher):
             account = account_of(teacher)
-            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota)
+            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota, _currency_of(teacher))
             limiters[name] = accounts[account]
     return limiters
+
+
+def _currency_of(teacher: ApiTeacher) -> Currency:
+    """Cohere counts texts; others, as a rule, tokens."""
+    return "inputs" if isinstance(teacher, CohereTeacher) else "tokens"
