@@ -20,14 +20,15 @@ def main(arguments: Sequence[str]) -> None:
     parser = job.recipe_arguments(__doc__ or "")
     parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
     parser.add_argument("--retry-failed", action="store_true", help="ask texts that got no vector before once more")
-    parser.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
+    instead.add_argument(
         "--verify", action="store_true", help="read all that was harvested again; ends with 1 if anything is damaged"
     )
+    instead.add_argument("--export", choices=FORMATS, help="write what was harvested as tables that other tools read")
     parser.add_argument(
         "--sample-rows", type=int, default=8, metavar="N", help="--verify: rows each teacher embeds again, at its price (default 8)"
     )
-    parser.add_argument("--export", choices=FORMATS, help="write what was harvested as tables that other tools read")
     parser.add_argument("--to", metavar="URL", help="--export: s3://bucket/prefix or an absolute folder")
     parser.add_argument("--with-text", action="store_true", help="--export: with the texts themselves")
     given = parser.parse_intermixed_args(arguments)
@@ -36,11 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     if given.plan:
         print(_plan(given.recipe, given.overrides, given.teacher))
         return
+    if given.export:
+        _export(given)
+        return
     recipe, store = job.prepare(given.recipe, given.overrides)
     require_teachers(recipe, given.teacher or ())
-    if given.export:
-        _export(store, recipe, given)
-        return
     job.connect()
     if given.verify:
         _verify(store, recipe, given.teacher, given.sample_rows)
@@ -50,7 +51,11 @@ def main(arguments: Sequence[str]) -> None:
         print(receipt)
 
 
-def _export(store: ObjectStore, recipe: Recipe, given: argparse.Namespace) -> None:
+def _export(given: argparse.Namespace) -> None:
+    """Needs neither a cluster nor the teachers' keys."""
+    recipe = load_recipe(given.recipe, given.overrides)
+    require_teachers(recipe, given.teacher or ())
+    store = ObjectStore.open(recipe.storage)
     to = ObjectStore(given.to, endpoint=recipe.storage.endpoint, region=recipe.storage.region)
     manifest = load_manifest(store, recipe)
     for exported in export_targets(store, recipe, manifest, to, given.export, teachers=given.teacher, with_text=given.with_text):

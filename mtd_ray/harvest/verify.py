@@ -47,12 +47,9 @@ class Verification:
     @property
     def problems(self) -> list[str]:
         """What a person must act on."""
-        left = (
-            [f"teacher {self.teacher}: {self.pending} parts are not harvested yet: run the harvest to its end"]
-            if self.pending
-            else []
-        )
-        return left + self.found.problems
+        if not self.pending:
+            return self.found.problems
+        return [f"teacher {self.teacher}: {self.pending:,} parts are not harvested yet: harvest to the end", *self.found.problems]
 
 
 def verify(
@@ -72,14 +69,14 @@ def verify(
     names = list(recipe.teachers) if teachers is None else list(teachers)
     found = [_audited(store, recipe, manifest, name) for name in names]
     # Only targets that are whole: others would be paid for in vain.
-    whole = [audited.teacher for audited in found if not audited.problems] if sample_rows else []
+    whole = [audited.teacher for audited in found if not audited.problems] if sample_rows > 0 else []
     budget = start_budget(store, recipe) if whole else None
     try:
-        cosines = {name: _least_cosine(_Sample(store, recipe, manifest, name, sample_rows), budget) for name in whole}
+        cosines = {name: _cosines(_Sample(store, recipe, manifest, name, sample_rows), budget) for name in whole}
     finally:
         if budget is not None:
             budget.close()
-    return [_with_cosine(audited, sample_rows, cosines.get(audited.teacher)) for audited in found]
+    return [_with_cosines(audited, cosines.get(audited.teacher)) for audited in found]
 
 
 def report(found: Sequence[Verification]) -> str:
@@ -101,9 +98,9 @@ def require_whole(found: Sequence[Verification]) -> None:
 
 def _row(teacher: Verification) -> tuple[str, ...]:
     norms = teacher.found.norms
-    lengths = (
-        (f"{norms.mean:.4g} ± {norms.deviation:.2g}", f"{norms.least:.4g}", f"{norms.most:.4g}") if norms.count else ("", "", "")
-    )
+    lengths: tuple[str, ...] = ("", "", "")
+    if norms.count:
+        lengths = (f"{norms.mean:.4g} ± {norms.deviation:.2g}", f"{norms.least:.4g}", f"{norms.most:.4g}")
     cosine = "" if teacher.least_cosine is None else f"≥ {teacher.least_cosine:.5f} in {teacher.sampled} rows"
     found = teacher.found
     counts = (f"{found.parts:,}", f"{found.rows:,}", f"{found.failed_rows:,}", f"{len(teacher.problems):,}")
@@ -145,7 +142,7 @@ class _Sample:
     teacher: str
     rows: int
 
-    def least_cosine(self, budget: Budget | None) -> float | str:
+    def cosines(self, budget: Budget | None) -> list[float] | str:
         """A message in place of an error: Ray would wrap and repeat it."""
         try:
             return reembed(self.store, self.recipe, self.manifest, self.teacher, rows=self.rows, budget=budget)
@@ -153,19 +150,19 @@ class _Sample:
             return str(error)
 
 
-def _least_cosine(sample: _Sample, budget: SharedBudget | None) -> float | str:
+def _cosines(sample: _Sample, budget: SharedBudget | None) -> list[float] | str:
     """On a node that has what the recipe gives the teacher."""
     teacher = sample.recipe.teachers[sample.teacher]
     held: Budget | None = None
     if not isinstance(teacher, LocalTeacher):
         _log.info("teacher %s embeds %d rows again, which its provider charges for", sample.teacher, sample.rows)
         held = budget.of(teacher_fingerprint(teacher)) if budget else None
-    task = ray.remote(_Sample.least_cosine).options(num_cpus=teacher.num_cpus, num_gpus=getattr(teacher, "num_gpus", 0.0))
-    found: float | str = ray.get(task.remote(sample, held))
+    task = ray.remote(_Sample.cosines).options(num_cpus=teacher.num_cpus, num_gpus=getattr(teacher, "num_gpus", 0.0))
+    found: list[float] | str = ray.get(task.remote(sample, held))
     return found
 
 
-def _with_cosine(audited: Verification, rows: int, found: float | str | None) -> Verification:
+def _with_cosines(audited: Verification, found: list[float] | str | None) -> Verification:
     if isinstance(found, str):
         return replace(audited, found=audited.found + Audit(problems=[found]))
-    return audited if found is None else replace(audited, sampled=rows, least_cosine=found)
+    return audited if found is None else replace(audited, sampled=len(found), least_cosine=min(found))

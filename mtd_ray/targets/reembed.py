@@ -28,7 +28,7 @@ class _Row:
 
 def reembed(
     store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str, *, rows: int = 8, budget: Budget | None = None
-) -> float:
+) -> list[float]:
     """Embed a few rows again with a teacher, in this process and on its device, and compare with what is stored.
 
     Args:
@@ -37,7 +37,7 @@ def reembed(
         budget: the cap on dollars, shared with others.
 
     Returns:
-        The least cosine of a row's stored and new vector.
+        Each row's cosine of its stored and its new vector.
 
     Raises:
         TargetError: a stored vector is not the teacher's for its text; teacher, shard and row are named.
@@ -61,7 +61,7 @@ def reembed(
                 f"(cosine {cosine:.3f} with the teacher's answer now, expected over {LEAST_COSINE}); "
                 f"the store holds another model's or another corpus's vectors: delete the teacher's targets and harvest again"
             )
-    return min(found)
+    return found
 
 
 def _some_rows(store: ObjectStore, manifest: Manifest, targets: TargetStore, count: int) -> list[_Row]:
