@@ -54,7 +54,7 @@ from mtd_ray.targets import PartCommit, decode_vectors
 
 VICTIMS = ("worker", "limiter", "budget", "driver", "node")
 ACTORS = {"limiter": "QuotaActor", "budget": "BudgetActor"}
-ROWS, SHARD_ROWS, PART_ROWS, DIM = 240, 80, 16, 64
+ROWS, SHARD_ROWS, PART_ROWS, DIM = 160, 64, 16, 64
 WORKERS, PARTS_IN_FLIGHT = 2, 2
 WINDOW_ROWS = WORKERS * PARTS_IN_FLIGHT * PART_ROWS
 USD_PER_MILLION = 10_000.0
@@ -275,7 +275,7 @@ class Bench:
 
     def _faults(self) -> list[Fault]:
         """Some of the first requests are rejected, fail, are reset or come slowly; none of these is paid and lost."""
-        at = self.chance.sample(range(2, 60), 8)
+        at = self.chance.sample(range(2, ROWS // 4), 8)
         return [
             Fault(kind="status", status=429, retry_after=0.3, at=tuple(at[:2])),
             Fault(kind="status", status=500, at=tuple(at[2:4])),
