@@ -84,13 +84,17 @@ class SharedLimiter:
 
     @classmethod
     def start(cls, quota: QuotaConfig, currency: Currency = "tokens") -> SharedLimiter:
-        """A limiter on an actor of its own, which lives as long as somebody holds this.
+        """A limiter on an actor of its own, which lives until :meth:`close` or the end of the driver.
 
         Args:
             quota: the account's limits, as far as known.
             currency: what the account is limited in when nothing is known.
         """
         return cls(_RemoteQuota.remote(quota, currency))
+
+    def close(self) -> None:
+        """End the actor. Ray does not do so by itself: it never learns that workers of a dataset have let go of a handle."""
+        ray.kill(self._actor)
 
     async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
         """Wait for the actor's grant.
