@@ -1,10 +1,9 @@
 """Does the memory of a harvest's driver, or of Ray's object store, grow with the number of rows? And how fast is it to resume?
 
-Three local teachers, read from one static embedding model of a few kilobytes (its vectors cut to three sizes), harvest a corpus of
-few rows and then one of many into a local folder, on a private cluster. Every harvest has a driver process of its own; while it
-harvests, its resident memory and the cluster's use of the object store are sampled. Growth is the difference of the two peaks. At
-last the large harvest, which is finished by then, is resumed. Driver and workers are what ``jobs/harvest.py`` uses; only the texts
-are made up. The last line is one JSON object.
+Three local teachers, static embedding models of a few kilobytes, harvest a corpus of few rows and then one of many into a local
+folder, on a private cluster. Every harvest has a driver process of its own; while it harvests, its resident memory and the
+cluster's use of the object store are sampled. Growth is the difference of the two peaks. At last the large harvest, finished by then,
+is resumed. Driver and workers are what ``jobs/harvest.py`` uses; only the texts are made up. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ SAMPLE_S = 0.1
 MB = 1024 * 1024
 
 
-def static_model(folder: Path) -> str:
+def static_model(folder: Path, size: int) -> None:
     """A sentence-transformers folder: a table of vectors, one per word, and their mean as a text's vector."""
     import torch
     from sentence_transformers import SentenceTransformer
@@ -50,11 +49,10 @@ def static_model(folder: Path) -> str:
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(["[UNK]", *WORDS])}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     torch.manual_seed(0)
-    table = torch.randn(len(WORDS) + 1, SIZES[0])
+    table = torch.randn(len(WORDS) + 1, size)
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=table), Normalize()], device="cpu").save(
         str(folder), create_model_card=False
     )
-    return str(folder)
 
 
 def text_of(row: int) -> str:
@@ -80,9 +78,9 @@ def write_corpus(store: ObjectStore, rows: int) -> Manifest:
     return manifest
 
 
-def recipe_for(store: ObjectStore, model: str, part_rows: int) -> Recipe:
-    local = {"provider": "local", "model": model, "max_tokens": 64, "num_cpus": 1.0}
-    teachers = {f"size-{size}": local | {"dimensions": size, "shorten": "cut" if size < SIZES[0] else None} for size in SIZES}
+def recipe_for(store: ObjectStore, models: str, part_rows: int) -> Recipe:
+    local = {"provider": "local", "max_tokens": 64, "num_cpus": 1.0}
+    teachers = {f"size-{size}": local | {"model": f"{models}/{size}", "dimensions": size} for size in SIZES}
     return Recipe.model_validate(
         {
             "name": "memory",
@@ -126,13 +124,13 @@ class Peaks:
         return int(psutil.Process().memory_info().rss)
 
 
-def drive(store_url: str, model: str, rows: int, part_rows: int) -> dict[str, Any]:
+def drive(store_url: str, models: str, rows: int, part_rows: int) -> dict[str, Any]:
     """Body of a driver process: harvest what is not there yet."""
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False)
     store = ObjectStore(store_url)
     key = layout.corpus_manifest(fingerprint({"rows": rows}))
     manifest = Manifest.from_json(store.get(key), key)
-    recipe = recipe_for(store, model, part_rows)
+    recipe = recipe_for(store, models, part_rows)
     with Peaks() as peaks:
         started = time.perf_counter()
         receipts = harvest(store, recipe, manifest)
@@ -148,9 +146,9 @@ def drive(store_url: str, model: str, rows: int, part_rows: int) -> dict[str, An
     }
 
 
-def run_driver(cluster: RayCluster, store: ObjectStore, model: str, rows: int, part_rows: int) -> dict[str, Any]:
+def run_driver(cluster: RayCluster, store: ObjectStore, models: str, rows: int, part_rows: int) -> dict[str, Any]:
     """One harvest in a process of its own."""
-    job = json.dumps([store.url, model, rows, part_rows])
+    job = json.dumps([store.url, models, rows, part_rows])
     environment = os.environ | cluster.env | {"RAY_ADDRESS": cluster.address}
     command = [sys.executable, __file__, "--drive", job]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -171,11 +169,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary, RayCluster(num_cpus=len(SIZES) + 1) as cluster:
         store = ObjectStore(str(Path(temporary) / "store"))
-        model = static_model(Path(temporary) / "model")
+        models = Path(temporary) / "models"
+        for size in SIZES:
+            static_model(models / str(size), size)
         for rows in (given.few, given.many):
             write_corpus(store, rows)
         few, many, again = (
-            run_driver(cluster, store, model, rows, given.part_rows) for rows in (given.few, given.many, given.many)
+            run_driver(cluster, store, str(models), rows, given.part_rows) for rows in (given.few, given.many, given.many)
         )
     if not again["already_there"]:
         raise SystemExit("the finished harvest asked teachers again")
