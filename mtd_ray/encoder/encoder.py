@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding, Transformer
 from torch import Tensor
 
 from mtd_ray.encoder.batches import TokenBudget
 from mtd_ray.encoder.cpu import tune_for_cpu
 from mtd_ray.encoder.inputs import Inputs, tokenize
-from mtd_ray.encoder.models import locate_model
+from mtd_ray.encoder.int8 import use_int8
+from mtd_ray.encoder.models import cache_folder, locate_model
 from mtd_ray.encoder.trusted import check_modules
 from mtd_ray.errors import MtdError
 from mtd_ray.quiet import without_progress_bars
@@ -68,6 +69,7 @@ class Encoder:
         dtype: str = "float32",
         device: str | None = None,
         batch_tokens: int = 8192,
+        backend: str = "torch",
     ) -> Encoder:
         """Load a folder, a hub name or ``package:NAME/SUBFOLDER`` (see :func:`locate_model`).
 
@@ -76,17 +78,23 @@ class Encoder:
             trust_remote_code: load classes outside sentence-transformers' plain modules; needs code you have read.
             dtype: ``float32``, ``bfloat16`` or ``float16``; vectors come out as float32 whatever it is.
             device: a torch device; None takes a GPU when there is one.
+            backend: ``torch``, or ``openvino-int8`` for 8-bit weights and activations on the CPU (see :mod:`mtd_ray.encoder.int8`).
 
         Raises:
-            MtdError: the model is not there, cannot be read, or names code that is not trusted.
+            MtdError: the model is not there, cannot be read, names code that is not trusted, or does not work with the backend.
         """
+        int8 = backend == "openvino-int8"
+        if int8 and dtype != "float32":
+            raise MtdError(f"backend openvino-int8 starts from float32 weights; dtype {dtype} does not go with it, leave it out")
         place = locate_model(model)
         with _explained(model), without_progress_bars():
             if not trust_remote_code:
                 check_modules(place, revision)
-            loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), device)
+            loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), "cpu" if int8 else device)
         _limit_tokens(loaded, max_tokens)
-        if isinstance(loaded[0], Transformer):
+        if int8:
+            use_int8(loaded, cache_folder())
+        elif isinstance(loaded[0], Transformer):
             tune_for_cpu(loaded[0].auto_model)
         return cls(loaded, batch_tokens=batch_tokens)
 
@@ -94,6 +102,11 @@ class Encoder:
     def dimension(self) -> int:
         """Size of a vector."""
         return int(self.model.get_embedding_dimension())
+
+    @property
+    def normalized(self) -> bool:
+        """Whether the model itself scales its vectors to length 1."""
+        return isinstance(self.model[-1], Normalize)
 
     @property
     def max_tokens(self) -> int:

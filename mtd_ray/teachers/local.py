@@ -8,27 +8,26 @@ from collections.abc import Iterator, Sequence
 from mtd_ray.config import Kind, LocalTeacher
 from mtd_ray.encoder import Encoder
 from mtd_ray.errors import MtdError
-from mtd_ray.teachers.base import Answer, TeacherError, collected, set_aside_bad_rows
+from mtd_ray.teachers.base import Answer, TeacherError, Vectors, collected, set_aside_bad_rows
+from mtd_ray.teachers.shorten import shorten
 
 
 class LocalTeacherClient:
     """Embeds with a model in this process; see :class:`mtd_ray.teachers.base.TeacherClient`.
 
+    Threads that ask at once take turns at the tokenizer and at the model, so that one tokenises while another computes.
+
     ``Answer.tokens`` is exact: what the model read, prompts and special tokens included, after truncation.
 
     Raises:
-        TeacherError: from the constructor, when the model cannot be loaded or its size is not the recipe's ``dimensions``.
+        TeacherError: from the constructor, when the model cannot be loaded or its vectors cannot have the recipe's ``dimensions``.
     """
 
     def __init__(self, name: str, config: LocalTeacher) -> None:
         self.name = name
         self.config = config
         self._encoder = _load(name, config)
-        if self._encoder.dimension != config.dimensions:
-            raise TeacherError(
-                f"teachers.{name}.dimensions: {config.dimensions} is not the size of {config.model!r}, whose vectors have "
-                f"{self._encoder.dimension} numbers; set it to {self._encoder.dimension}"
-            )
+        _check_size(name, config, self._encoder.dimension)
 
     def answers(self, texts: Sequence[str], kinds: Sequence[Kind], *, tick_s: float) -> Iterator[Answer]:
         """One answer for each prompt among the kinds. Rows whose vector is not finite or zero are failures.
@@ -37,7 +36,7 @@ class LocalTeacherClient:
         """
         for prompt, rows in self._rows_by_prompt(kinds).items():
             encoded = self._encoder.embed([texts[row] for row in rows], prompt=prompt)
-            vectors, failures = set_aside_bad_rows(encoded.vectors)
+            vectors, failures = set_aside_bad_rows(self._shortened(encoded.vectors))
             yield Answer(rows, vectors, {rows[place]: why for place, why in failures.items()}, encoded.tokens, requests=0)
 
     def embed(self, texts: Sequence[str], kinds: Sequence[Kind]) -> Answer:
@@ -47,11 +46,28 @@ class LocalTeacherClient:
     def close(self) -> None:
         """Nothing to give back: the model goes when the client does."""
 
+    def _shortened(self, vectors: Vectors) -> Vectors:
+        if self.config.shorten is None or vectors.shape[1] == self.config.dimensions:
+            return vectors
+        return shorten(vectors, self.config.dimensions, self.config.shorten, normalize=self._encoder.normalized)
+
     def _rows_by_prompt(self, kinds: Sequence[Kind]) -> dict[str, list[int]]:
         rows: dict[str, list[int]] = {}
         for row, kind in enumerate(kinds):
             rows.setdefault(self.config.prompts.get(kind, ""), []).append(row)
         return rows
+
+
+def _check_size(name: str, config: LocalTeacher, size: int) -> None:
+    if config.dimensions == size or (config.shorten and config.dimensions < size):
+        return
+    advice = f"set it to {size}"
+    if config.dimensions < size:
+        advice += f", or say how to make them shorter: teachers.{name}.shorten: cut (the first numbers) or fold (chunks added up)"
+    raise TeacherError(
+        f"teachers.{name}.dimensions: {config.dimensions} is not the size of {config.model!r}, whose vectors have {size} numbers; "
+        f"{advice}"
+    )
 
 
 def _load(name: str, config: LocalTeacher) -> Encoder:
@@ -63,6 +79,7 @@ def _load(name: str, config: LocalTeacher) -> Encoder:
             dtype=config.dtype,
             max_tokens=config.max_tokens,
             batch_tokens=config.batch_tokens,
+            backend=config.backend,
         )
     except MtdError as error:
         raise TeacherError(f"teachers.{name}.model: {error}") from error

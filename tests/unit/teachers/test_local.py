@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,42 @@ def test_wrong_dimensions_are_refused_with_the_right_ones() -> None:
     config = LocalTeacher(provider="local", model=MODEL, dimensions=512)
     with pytest.raises(TeacherError, match=r"teachers\.minilm\.dimensions: 512 .* set it to 384"):
         LocalTeacherClient("minilm", config)
+
+
+def test_too_long_vectors_need_a_way_to_shorten_them() -> None:
+    config = LocalTeacher(provider="local", model=MODEL, dimensions=100)
+    with pytest.raises(TeacherError, match=r"whose vectors have 384 numbers.* teachers\.minilm\.shorten: cut .* or fold"):
+        LocalTeacherClient("minilm", config)
+
+
+def test_shorten_does_not_make_vectors_longer() -> None:
+    config = LocalTeacher(provider="local", model=MODEL, dimensions=512, shorten="cut")
+    with pytest.raises(TeacherError, match=r"dimensions: 512 .* set it to 384$"):
+        LocalTeacherClient("minilm", config)
+
+
+def test_shortened_vectors_of_a_normalised_model_have_length_one() -> None:
+    config = LocalTeacher(provider="local", model=MODEL, dimensions=128, shorten="fold")
+    answer = LocalTeacherClient("minilm", config).embed(["one text", "another"], ["passage"] * 2)
+    whole = Encoder.load(MODEL, max_tokens=512).encode(["one text", "another"])
+    folded = whole[:, :128] + whole[:, 128:256] + whole[:, 256:]
+    np.testing.assert_allclose(answer.vectors, folded / np.linalg.norm(folded, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_answers_come_by_prompt_and_cover_every_row() -> None:
+    config = LocalTeacher(provider="local", model=MODEL, dimensions=384, prompts={"query": "find: "})
+    client = LocalTeacherClient("minilm", config)
+    answers = list(client.answers(["a", "b", "c"], ["query", "passage", "query"], tick_s=1.0))
+    assert [list(answer.rows) for answer in answers] == [[0, 2], [1]]
+
+
+def test_threads_of_a_worker_share_a_client() -> None:
+    client = LocalTeacherClient("minilm", LocalTeacher(provider="local", model=MODEL, dimensions=384))
+    parts = [[f"part {part} row {row} " + "word " * (row % 40) for row in range(60)] for part in range(4)]
+    alone = [client.embed(texts, ["passage"] * 60).vectors for texts in parts]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda texts: client.embed(texts, ["passage"] * 60).vectors, parts))
+    np.testing.assert_allclose(np.stack(together), np.stack(alone), atol=1e-6)
 
 
 def test_missing_model_names_the_recipe_key() -> None:

@@ -1,0 +1,145 @@
+"""A transformer encoder computed with 8-bit weights and activations on a CPU, by OpenVINO.
+
+The transformer is traced, quantised after training by NNCF (with SmoothQuant, on the texts of `mtd_ray.encoder.calibration`) and
+kept in the user's cache under a digest of its weights, so that a machine does this once per model. Pooling and everything after
+it stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Transformer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from mtd_ray.encoder.calibration import CALIBRATION_TEXTS
+from mtd_ray.errors import MtdError
+
+_FAMILIES = ("bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_CALIBRATION_ROWS = 8
+
+
+class _Toolkit(NamedTuple):
+    openvino: ModuleType
+    nncf: ModuleType
+
+
+def use_int8(model: SentenceTransformer, cache: Path) -> None:
+    """Put an 8-bit copy in the place of the model's transformer; quantised now (about a minute) unless it is in ``cache``.
+
+    Vectors are slightly off: their cosine to float32 ones is about 0.99 or more.
+
+    Raises:
+        MtdError: OpenVINO or NNCF is not installed, or the model is not a text encoder of a family that is known to work.
+    """
+    tools = _toolkit()
+    family = model[0].config.model_type if isinstance(model[0], Transformer) else type(model[0]).__name__
+    if family not in _FAMILIES:
+        raise MtdError(f"backend openvino-int8 does not know {family!r} models, only {', '.join(_FAMILIES)}; use backend torch")
+    file = cache / f"int8-{_digest(model[0].auto_model, tools)[:24]}" / "model.xml"
+    if not file.is_file():
+        _build(model, tools, file.parent)
+    model[0].model = Int8Transformer(model[0].config, file, tools.openvino)
+
+
+class Int8Transformer(nn.Module):
+    """Answers like the transformers model whose quantised copy it runs: token ids → ``last_hidden_state`` (rows, tokens, size).
+
+    Args:
+        config: the transformers model's.
+        file: OpenVINO's ``model.xml``.
+    """
+
+    def __init__(self, config: Any, file: Path, openvino: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.device = torch.device("cpu")
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        compiled = openvino.Core().compile_model(str(file), "CPU", options)
+        self._names = [port.any_name for port in compiled.inputs]
+        self._request = compiled.create_infer_request()
+
+    def forward(self, **features: Tensor) -> BaseModelOutput:
+        result = self._request.infer({name: features[name].numpy() for name in self._names}, share_inputs=True)
+        return BaseModelOutput(last_hidden_state=torch.from_numpy(result[0]))
+
+
+class _Traced(nn.Module):
+    """The model with positional inputs and one tensor as output, as tracing wants it."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        named = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            named["token_type_ids"] = token_type_ids
+        states: Tensor = self.model(**named).last_hidden_state
+        return states
+
+
+def _toolkit() -> _Toolkit:
+    # Both packages report their use to their makers through this one, unless it cannot be imported.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import nncf
+        import openvino
+    except ImportError as error:
+        raise MtdError(f"backend openvino-int8 needs the package {error.name!r}: pip install 'mtd-ray[int8]'") from None
+    nncf.set_log_level(logging.ERROR)
+    return _Toolkit(openvino, nncf)
+
+
+def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
+    """Of all that decides the quantised model: weights, architecture, calibration texts, versions."""
+    digest = hashlib.sha256(repr((tools.openvino.__version__, tools.nncf.__version__, CALIBRATION_TEXTS)).encode())
+    digest.update(model.config.to_json_string().encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _build(model: SentenceTransformer, tools: _Toolkit, folder: Path) -> None:
+    """Write the quantised model; moved into place when complete, so that processes that do so at once do not disturb each other."""
+    quantised = _quantised(model, tools)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        built = Path(scratch) / "model"
+        tools.openvino.save_model(quantised, built / "model.xml")
+        try:
+            built.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # another process was not first: a real failure
+                raise
+            shutil.rmtree(built)
+
+
+@torch.inference_mode()
+def _quantised(model: SentenceTransformer, tools: _Toolkit) -> Any:
+    batches = [
+        _features(model, CALIBRATION_TEXTS[start : start + _CALIBRATION_ROWS])
+        for start in range(0, len(CALIBRATION_TEXTS), _CALIBRATION_ROWS)
+    ]
+    traced = tools.openvino.convert_model(_Traced(model[0].auto_model), example_input=batches[0])
+    arrays = [{name: tensor.numpy() for name, tensor in batch.items()} for batch in batches]
+    return tools.nncf.quantize(
+        traced, tools.nncf.Dataset(arrays), model_type=tools.nncf.ModelType.TRANSFORMER, subset_size=len(arrays)
+    )
+
+
+def _features(model: SentenceTransformer, texts: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.preprocess(list(texts)).items() if name in _INPUTS}
