@@ -30,6 +30,8 @@ _STEP, _DOUBLING_S, _DOUBLING_ANSWERS, _FASTEST_DOUBLING_S = 0.02, 0.4, 2.5, 1.5
 _FURTHER_UP, _SLOWEST_DOUBLING_S = 0.3, 6.0
 # A climb that ended this far above the rate found another quota; one that ended below it only corrects the measurement.
 _ANOTHER_QUOTA = 1.25
+# A few rejections in a row prove a fall but not its depth: one cut goes down to this share at most.
+_DEEPEST_FALL = 0.25
 # After running into a limit whose height is unknown: wait for what is under way, it tells.
 _HOLD_S = 0.3
 # What a pause left in the bucket is used up over this time, at no more than this times the rate. What would take longer is not
@@ -182,7 +184,7 @@ class Refill:
             seconds = max(last.at - marks[index].at, 0.0) + _INSTANT_S
             if self._rate * seconds - accepted > self._noise():
                 del marks[:index]
-                self._rate, self._measured = accepted / seconds, accepted
+                self._rate, self._measured = max(accepted / seconds, self._rate * _DEEPEST_FALL), accepted
                 return
         if accepted >= _ENOUGH * self._typical:
             self._rate, self._measured = accepted / seconds, accepted
