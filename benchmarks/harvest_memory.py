@@ -2,8 +2,9 @@
 
 Three local teachers, static embedding models of a few kilobytes, harvest a corpus of few rows and then one of many into a local
 folder, on a private cluster. Every harvest has a driver process of its own; while it harvests, its resident memory and the
-cluster's use of the object store are sampled. Growth is the difference of the two peaks. At last the large harvest, then
-finished, is resumed. Driver and workers are what ``jobs/harvest.py`` uses; only the texts are made up. The last line is one JSON object.
+cluster's use of the object store are sampled. Growth is the difference of the two peaks. At last the large harvest, by then
+finished, is resumed. Driver and workers are what ``jobs/harvest.py`` uses; only the texts are made up. The last line is one JSON
+object.
 """
 
 from __future__ import annotations
