@@ -48,7 +48,7 @@ def use_int8(model: SentenceTransformer, cache: Path) -> None:
     family = model[0].config.model_type if isinstance(model[0], Transformer) else type(model[0]).__name__
     if family not in _FAMILIES:
         raise MtdError(f"backend openvino-int8 does not know {family!r} models, only {', '.join(_FAMILIES)}; use backend torch")
-    file = cache / f"int8-{_digest(model[0].auto_model, tools)[:24]}" / "model.xml"
+    file = cache / f"int8-{_digest(model, tools)[:24]}" / "model.xml"
     if not file.is_file():
         _build(model, tools, file.parent)
     model[0].model = Int8Transformer(model[0].config, file, tools.openvino)
@@ -103,11 +103,12 @@ def _toolkit() -> _Toolkit:
     return _Toolkit(openvino, nncf)
 
 
-def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
-    """Of all that decides the quantised model: weights, architecture, calibration texts, versions."""
-    digest = hashlib.sha256(repr((tools.openvino.__version__, tools.nncf.__version__, CALIBRATION_TEXTS)).encode())
-    digest.update(model.config.to_json_string().encode())
-    for name, tensor in model.state_dict().items():
+def _digest(model: SentenceTransformer, tools: _Toolkit) -> str:
+    """Of all that decides the quantised model: weights, architecture, calibration texts and where they are cut, versions."""
+    versions = tools.openvino.__version__, tools.nncf.__version__
+    digest = hashlib.sha256(repr((versions, CALIBRATION_TEXTS, model.max_seq_length)).encode())
+    digest.update(model[0].config.to_json_string().encode())
+    for name, tensor in model[0].auto_model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
