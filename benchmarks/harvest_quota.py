@@ -125,7 +125,7 @@ class FixedBucket:
         end = refilled = time.monotonic()
         end += seconds
         (key_name,) = KEY
-        headers = {"authorization": f"Bearer {os.environ[key_name]}"}  # the module is imported anew here, and draws another key
+        headers = {"authorization": f"Bearer {os.environ[key_name]}"}
         calls: set[asyncio.Task[None]] = set()
         async with httpx.AsyncClient(headers=headers, timeout=60) as http:
             while (now := time.monotonic()) < end:
@@ -180,7 +180,7 @@ def run_ray_http_stage(server: ProviderServer, setting: Setting) -> None:
         headers={"Authorization": f"Bearer {next(iter(KEY.values()))}"},
         qps=round(setting.per_second / WORKERS),
         max_retries=10,
-        concurrency=WORKERS,
+        concurrency=(WORKERS, WORKERS),  # a plain number would be an upper bound
         batch_size=64,
     )
     processor = build_processor(
