@@ -31,7 +31,7 @@ Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
 # On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_throughput.py).
-_CPU_BATCH_TOKENS = 1024
+_CPU_BATCH_TOKENS = 512
 
 
 @dataclass(frozen=True)
