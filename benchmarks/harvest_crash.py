@@ -135,7 +135,6 @@ class Verdict:
     hash_mismatch: int = 0
     repaid_rows: list[int] = field(default_factory=list)
     over_cap: int = 0
-    left_over_files: int = 0
 
 
 class Bench:
@@ -310,18 +309,20 @@ class Bench:
         self.verdict.duplicated += found.total() - len(found) + len(set(found) - set(texts))
 
     def secret_hits(self) -> int:
-        """Files, objects and command lines that hold one of the keys."""
-        hits = 0
-        canaries = [key.encode() for key in self.keys]
-        for info in (store := ObjectStore(f"s3://{self.objects.bucket}")).list():
-            hits += any(key in store.get(info.key) for key in canaries)
-        logs = [*self.cluster.folder.rglob("*"), *self.folder.glob("*.log"), *self.folder.glob("*.yaml")]
-        for path in logs:
+        """Objects and files, Ray's session folder among them, that hold one of the keys."""
+        store = ObjectStore(f"s3://{self.objects.bucket}")
+        objects = [info.key for info in store.list()]
+        files = [*self.cluster.folder.rglob("*"), *self.folder.glob("*.log"), *self.folder.glob("*.yaml")]
+        files = [path for path in files if path.is_file()]
+        hits = [key for key in objects if self._holds_key(store.get(key))]
+        for path in files:
             with contextlib.suppress(OSError):
-                if path.is_file() and any(key in path.read_bytes() for key in canaries):
-                    print(f"a key stands in {path}")
-                    hits += 1
-        return hits
+                hits += [str(path)] if self._holds_key(path.read_bytes()) else []
+        print(f"searched {len(objects)} objects and {len(files)} files for the keys of storage and provider: {hits or 'none'}")
+        return len(hits)
+
+    def _holds_key(self, data: bytes) -> bool:
+        return any(key.encode() in data for key in self.keys)
 
 
 def scenarios(runs: int, chance: random.Random) -> list[tuple[str, str]]:
