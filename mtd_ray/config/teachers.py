@@ -28,7 +28,7 @@ class LocalTeacher(Frozen):
 
     ``model`` is a folder, a hub name, or ``package:NAME/SUBFOLDER`` for a model that ships inside an installed Python package.
     ``shorten`` says how vectors longer than ``dimensions`` become that short: ``cut`` keeps the first numbers, which is right for
-    models trained with Matryoshka losses; ``fold`` adds up chunks of that size, which keeps every number's share.
+    models trained with Matryoshka losses; ``fold`` adds up whole chunks of that size.
     ``backend: openvino-int8`` computes with 8-bit weights and activations on a CPU: several times faster, vectors slightly off.
     ``workers`` is a number, or bounds ``{min, max}``; each works at ``parts_in_flight`` parts at once, so that reading, tokenising
     and writing go on during the forward pass of another part.
