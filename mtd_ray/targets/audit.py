@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mtd_ray.corpus import Shard, read_shard
-from mtd_ray.errors import CorpusError, MtdError
+from mtd_ray.errors import MtdError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets.codec import DecodedPart
 from mtd_ray.targets.commit import Part
@@ -84,7 +84,7 @@ def audit_shard(store: ObjectStore, targets: TargetStore, shard: Shard, pending:
     ids: Sequence[str] | None = None
     try:
         ids = read_shard(store, shard)["id"].to_pylist()
-    except CorpusError as error:
+    except MtdError as error:
         found += Audit(problems=[str(error)])
     for part in targets.parts(shard):
         if part.index in pending:

@@ -111,6 +111,14 @@ def test_texts_that_were_changed_are_a_problem_of_their_own(local_store: ObjectS
     assert shard.key in problem
 
 
+def test_texts_that_are_gone_are_a_problem_of_their_own(local_store: ObjectStore, shard: Shard) -> None:
+    local_store.delete(shard.key)
+    found = audited(local_store, shard)
+    assert found.parts == 3
+    (problem,) = found.problems
+    assert shard.key in problem
+
+
 def test_norms_add_up() -> None:
     both = Norms(1, 3.0, 3.0, 3.0, 9.0) + Norms(1, 5.0, 5.0, 5.0, 25.0)
     assert (both.mean, both.deviation, both.least, both.most) == (4.0, 1.0, 3.0, 5.0)
