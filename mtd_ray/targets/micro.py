@@ -7,7 +7,6 @@ ends with the sha256 of its bytes, so a damaged one is noticed and left out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets.codec import decode_vectors, encode_vectors
 from mtd_ray.targets.commit import Part, PartCommit
+from mtd_ray.targets.digest import sha256
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def write_micro_part(store: ObjectStore, teacher_fp: str, part: Part, attempt: s
     """Put some rows of a part away; the key they are found under."""
     data = micro.to_bytes()
     folder = layout.part_micro(teacher_fp, part.shard.sha256, part.index)
-    key = f"{folder}/{attempt}-{hashlib.sha256(data).hexdigest()}{_SUFFIX}"
+    key = f"{folder}/{attempt}-{sha256(data)}{_SUFFIX}"
     store.put(key, data)
     return key
 
@@ -110,29 +110,29 @@ def reopen_part(store: ObjectStore, teacher_fp: str, part: Part, commit: PartCom
     pending with its good rows. Micro-parts that were left behind are deleted, for they may hold the failures again.
 
     Raises:
-        TargetError: the committed data is damaged; nothing was changed.
+        TargetError: the committed data is damaged or gone; nothing was changed.
     """
-    data = store.get(commit.file)
-    if hashlib.sha256(data).hexdigest() != commit.sha256:
-        raise TargetError(
-            f"{store.url}/{commit.file} is damaged (sha256 differs): delete its commit, and harvest again to ask the whole part"
-        )
+    data = store.find(commit.file)
+    key = layout.part_commit(teacher_fp, part.shard.sha256, part.index)
+    if data is None or sha256(data) != commit.sha256:
+        wrong = "gone" if data is None else "damaged (sha256 differs)"
+        raise TargetError(f"{store.url}/{commit.file} is {wrong}: delete its commit {key}, and harvest again to ask the whole part")
     decoded = decode_vectors(data)
     rows = [int(row) for row in np.flatnonzero(decoded.valid)]
     spent = Spent(commit.tokens, commit.requests, usd=commit.usd, seconds=commit.seconds)
-    for key in list_micro_parts(store, teacher_fp, part):
-        store.delete(key)
+    for left in list_micro_parts(store, teacher_fp, part):
+        store.delete(left)
     # Named after the commit, so that doing this twice counts what was spent once.
     micro = MicroPart(rows, decoded.vectors[rows].astype(np.float32), {}, spent)
     write_micro_part(store, teacher_fp, part, layout.short(commit.sha256), micro)
-    store.delete(layout.part_commit(teacher_fp, part.shard.sha256, part.index))
+    store.delete(key)
 
 
 def _read(store: ObjectStore, key: str, part: Part, dimensions: int) -> MicroPart:
     data = store.find(key)
     if data is None:
         raise TargetError("it is gone since it was listed")
-    if not key.endswith(f"-{hashlib.sha256(data).hexdigest()}{_SUFFIX}"):
+    if not key.endswith(f"-{sha256(data)}{_SUFFIX}"):
         raise TargetError("it is damaged (sha256 differs)")
     micro = MicroPart.from_bytes(data)
     if micro.vectors.shape[1] != dimensions or not all(0 <= row < part.rows for row in micro.rows):

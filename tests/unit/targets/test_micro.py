@@ -88,9 +88,13 @@ def test_reopening_that_was_interrupted_counts_the_cost_once(
     assert (kept.rows, kept.spent.tokens) == ([], 9)
 
 
-def test_a_damaged_part_is_not_reopened(local_store: ObjectStore, part: Part) -> None:
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+def test_a_part_whose_data_is_damaged_or_gone_is_not_reopened(local_store: ObjectStore, part: Part, harm: str) -> None:
     commit = commit_with_failures(local_store, part, 2)
+    key = layout.part_commit(TEACHER, part.shard.sha256, part.index)
     local_store.put(commit.file, local_store.get(commit.file)[:-1])
-    with pytest.raises(TargetError, match="damaged"):
+    if harm == "gone":
+        local_store.delete(commit.file)
+    with pytest.raises(TargetError, match=f"is {harm}.*delete its commit {key}"):
         reopen_part(local_store, TEACHER, part, commit)
-    assert local_store.exists(layout.part_commit(TEACHER, part.shard.sha256, part.index))
+    assert local_store.exists(key)
