@@ -97,8 +97,9 @@ def harvest(
                 budget.close()
             for limiter in limiters.values():
                 limiter.close()
-        for plan in pending:
-            sweep(store, plan.fingerprint)
+    # Of finished teachers too: a driver that was killed after its last commit left files and never came to this.
+    for fingerprint in dict.fromkeys(plan.fingerprint for plan in plans):
+        sweep(store, fingerprint)
     receipts = {plan.name: _settle(store, plan, spent[plan.name], recipe.harvest.max_failed_share) for plan in plans}
     for receipt in receipts.values():
         _log.info("harvested %s", receipt)
