@@ -73,8 +73,9 @@ class ObjectStore:
 
     @property
     def _store(self) -> Any:
-        if self._probe is not None:
-            reach(self._probe, self.url, self.endpoint)
+        probe = self._probe  # once: another thread may be done with it meanwhile
+        if probe is not None:
+            reach(probe, self.url, self.endpoint)
             self._probe = None
         return self._client
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mtd_ray import objects
 from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 
@@ -120,6 +121,30 @@ def test_an_endpoint_that_is_not_there_is_reported_soon() -> None:
         ObjectStore("s3://bucket/prefix", endpoint="http://127.0.0.1:9").create("k", b"v")
     assert time.monotonic() - started < 10
     assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("keys")
+def test_a_thread_that_another_overtakes_reaches_the_endpoint_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Overtaken(ObjectStore):
+        """Another thread is done with the probe as soon as this one has seen it."""
+
+        left: object = None
+
+        @property
+        def _probe(self) -> object:
+            seen, self.left = self.left, None
+            return seen
+
+        @_probe.setter
+        def _probe(self, probe: object) -> None:
+            self.left = probe
+
+    probes: list[object] = []
+    monkeypatch.setattr(objects, "reach", lambda probe, *_: probes.append(probe))
+    store = Overtaken("s3://bucket", endpoint="http://127.0.0.1:9")
+    assert store._store is not None
+    assert len(probes) == 1
+    assert None not in probes
 
 
 @pytest.mark.slow
