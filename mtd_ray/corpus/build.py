@@ -88,8 +88,9 @@ def _grow(store: ObjectStore, recipe: Recipe, base: Manifest) -> Manifest:
     cleaner = Cleaner(recipe.corpus.model_copy(update={"limit": None}), evaluation, known)
     texts = cleaner.clean(_raw_texts(recipe.corpus.additions[-1], recipe, store))
     new = tuple(_write_shards(store, corpus, texts, recipe.corpus.shard_rows, first=len(base.shards)))
-    counts = dict(Counter(base.counts) + cleaner.counts)
-    return _publish(store, recipe, replace(base, fingerprint=corpus, shards=base.shards + new, counts=counts, inputs=inputs))
+    counts = Counter(base.counts)
+    counts.update(cleaner.counts)  # a sum would leave out what was counted as 0
+    return _publish(store, recipe, replace(base, fingerprint=corpus, shards=base.shards + new, counts=dict(counts), inputs=inputs))
 
 
 def _before_last_addition(recipe: Recipe) -> Recipe:

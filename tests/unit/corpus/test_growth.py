@@ -54,6 +54,7 @@ def test_an_addition_appends_shards_of_what_is_new(local_store: ObjectStore, rec
     assert [shard.index for shard in again.shards] == list(range(6))
     assert again.rows == again.counts["kept"] == 9
     assert again.counts["duplicate"] == 3
+    assert (again.counts.keys(), again.counts["empty"]) == (base.counts.keys(), 0)
     assert len({manifest.fingerprint for manifest in (base, grown, again)}) == 3
     assert load_manifest(local_store, recipes[2]) == again
 
