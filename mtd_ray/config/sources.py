@@ -62,7 +62,8 @@ class CorpusConfig(Frozen):
     keeps the beginning, ``drop`` leaves the text out.
 
     ``additions`` let a corpus grow: each adds shards with the texts that are not there yet, after those of everything before it.
-    The shards before stay what they are, and so do the teachers' vectors for them. ``limit`` counts the texts of ``source`` only.
+    The shards before stay what and where they are, in the folders of the corpora before, so a corpus that others grew from must not
+    be deleted; the teachers' vectors for them stay too. ``limit`` counts the texts of ``source`` only.
     Append to the list; what stands before in it, and all other keys here, must stay as they were, or it is another corpus.
     """
 
