@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -76,3 +77,35 @@ def test_a_reset_time_asks_to_wait_only_beside_a_rejection() -> None:
 @pytest.mark.parametrize(("text", "seconds"), [("1m30s", 90), ("20ms", 0.02), ("1767323105", 60)])
 def test_retry_after_in_other_providers_words(text: str, seconds: float) -> None:
     assert seconds_to_wait({"retry-after": text}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-reset"])
+def test_unix_milliseconds_are_understood(header: str) -> None:
+    assert seconds_to_wait({header: "1767323105000"}, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == 60
+
+
+HUGE = [
+    "9" * 18,
+    "9" * 400,
+    "9" * 400 + "s",
+    "1e400",
+    "nan",
+    "-1",
+    "Fri, 99 Foo 99999 25:61:61 GMT",
+    "Fri, 02 Jan 2026 03:04:05 +9999999",
+    "\u0663",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", HUGE)
+@pytest.mark.parametrize("header", ["retry-after", "retry-after-ms", "x-ratelimit-reset", "x-ratelimit-reset-tokens"])
+def test_no_header_can_raise_or_ask_for_ever(header: str, text: str) -> None:
+    wait = read_hints({header: text, "x-ratelimit-remaining-tokens": "0"}).retry_after
+    assert wait is None or math.isfinite(wait)
+
+
+def test_a_good_answer_asks_for_a_minute_at_most() -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h0m0s"}
+    assert read_hints(headers, rejected=False).retry_after == 60
+    assert read_hints(headers).retry_after == 86_400
