@@ -3,7 +3,8 @@
 The transformer is traced, its weights are rounded to 8 bits by NNCF, and the result is kept in the user's cache under a digest of
 the weights, so that a machine does this once per model. Activations are rounded while running, 64 numbers to a scale: unlike fixed
 scales these need no calibration texts, and for all-MiniLM-L6-v2 the lowest cosine to float32 vectors is 0.998 instead of 0.989.
-Pooling and everything after it stay as they are.
+Everything that stays in floating point is computed in float32 on every processor: left to itself, OpenVINO takes bfloat16 where a
+processor has it, and the vectors would depend on the machine. Pooling and everything after it stay as they are.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
 from torch import Tensor, nn
@@ -34,6 +36,9 @@ _FAMILIES = ("bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Numbers of an activation that share a scale; with 384 the lowest cosine is 0.995.
 _GROUP_SIZE = 64
+# Part of the digest of a stored model; raise it when anything below builds it differently.
+_FORMAT = 1
+_COMPRESSION = "INT8_SYM"
 
 
 class _Toolkit(NamedTuple):
@@ -76,6 +81,7 @@ class Int8Transformer(nn.Module):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP_SIZE,
+            "INFERENCE_PRECISION_HINT": "f32",
         }
         compiled = openvino.Core().compile_model(str(file), "CPU", options)
         self._names = [port.any_name for port in compiled.inputs]
@@ -114,8 +120,9 @@ def _toolkit() -> _Toolkit:
 
 
 def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
-    """Of all that decides the quantised model: weights, architecture, versions."""
-    digest = hashlib.sha256(repr((tools.openvino.__version__, tools.nncf.__version__)).encode())
+    """Of all that decides the stored model: weights, architecture, how it is rounded, and what traces, rounds and writes it."""
+    versions = (tools.openvino.__version__, tools.nncf.__version__, torch.__version__, transformers.__version__)
+    digest = hashlib.sha256(repr((_FORMAT, _COMPRESSION, *map(str, versions))).encode())
     digest.update(model.config.to_json_string().encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -144,7 +151,7 @@ def _quantised(model: SentenceTransformer, tools: _Toolkit) -> Any:
     example = {name: features[name] for name in _INPUTS if name in features}
     with _quiet():
         traced = tools.openvino.convert_model(_Traced(model[0].auto_model), example_input=example)
-        return tools.nncf.compress_weights(traced, mode=tools.nncf.CompressWeightsMode.INT8_SYM)
+        return tools.nncf.compress_weights(traced, mode=tools.nncf.CompressWeightsMode[_COMPRESSION])
 
 
 @contextmanager

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
 
-from mtd_ray.encoder import Encoder
+from mtd_ray.encoder import Encoder, int8
 from mtd_ray.errors import MtdError
 from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 
@@ -34,6 +37,25 @@ def test_vectors_near_float_ones_and_built_once(bert: str, tmp_path: Path, monke
     again = Encoder.load(bert, max_tokens=32, backend=BACKEND, batch_tokens=64).encode(texts)
     np.testing.assert_array_equal(again, vectors)
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["int8-"]
+
+
+def test_stored_model_is_built_anew_by_other_versions(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    model, tools = SentenceTransformer(bert, device="cpu")[0].auto_model, int8._toolkit()
+    stored = int8._digest(model, tools)
+    assert int8._digest(model, tools) == stored
+    for place, name in ((int8, "_FORMAT"), (int8, "_COMPRESSION"), (torch, "__version__"), (transformers, "__version__")):
+        with monkeypatch.context() as changed:
+            changed.setattr(place, name, "another")
+            assert int8._digest(model, tools) != stored, name
+
+
+def test_computes_in_float32_on_every_processor(bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    monkeypatch.setenv("MTD_RAY_CACHE", str(tmp_path))
+    transformer = Encoder.load(bert, max_tokens=32, backend=BACKEND).model[0].model
+    assert transformer._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
 
 
 def test_missing_package_names_the_extra(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
