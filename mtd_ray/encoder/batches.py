@@ -11,8 +11,8 @@ from mtd_ray.errors import MtdError
 
 Output = TypeVar("Output")
 
-# What torch's allocator says on a CPU, in a plain RuntimeError.
-_NO_CPU_MEMORY = ("not enough memory", "can't allocate memory")
+# What comes as a plain RuntimeError: from torch's allocator on a CPU, from cuBLAS for its workspace, from OpenVINO.
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
@@ -77,4 +77,4 @@ class TokenBudget:
 def _out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return any(words in str(error) for words in _NO_CPU_MEMORY)
+    return any(words in str(error) for words in _NO_MEMORY)
