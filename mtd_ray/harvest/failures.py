@@ -43,9 +43,7 @@ class FailureLimit:
 
     def error(self) -> TeacherError:
         """What to tell a person, from all that is committed by now."""
-        there = committed_parts(self._store, self._plan.fingerprint)
-        parts = [part for part in self._plan.parts if (layout.short(part.shard.sha256), part.index) in there]
-        totals = _totals(self._store, self._plan.fingerprint, parts)
+        totals = _totals(self._store, self._plan.fingerprint, _committed(self._store, self._plan))
         return _too_many_failures(self._store, self._plan.name, totals, self._rows, self._max_share)
 
 
@@ -60,8 +58,8 @@ def reopen_failed_parts(store: ObjectStore, plan: Plan) -> int:
     """
     if isinstance(plan.teacher, ApiTeacher):
         claim_unclaimed(store, [plan.fingerprint])  # a budget counts what commits say was spent, and these will be gone for a while
-    pending = set(plan.pending)
-    done = [part for part in plan.parts if part not in pending]
+    # Asked of storage: of two plans for one teacher the second has nothing pending, and the first may have been reopened already.
+    done = _committed(store, plan)
     reopened = 0
     for part, (_, commit) in zip(done, read_commits(store, commit_keys(plan.fingerprint, done)), strict=True):
         if commit.failed_rows:
@@ -77,6 +75,11 @@ def require_few_failures(store: ObjectStore, name: str, totals: Totals, rows: in
     """
     if totals.failed_rows > max_share * rows:
         raise _too_many_failures(store, name, totals, rows, max_share)
+
+
+def _committed(store: ObjectStore, plan: Plan) -> list[Part]:
+    there = committed_parts(store, plan.fingerprint)
+    return [part for part in plan.parts if (layout.short(part.shard.sha256), part.index) in there]
 
 
 def _totals(store: ObjectStore, fingerprint: str, parts: Iterable[Part]) -> Totals:

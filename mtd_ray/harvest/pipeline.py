@@ -81,7 +81,7 @@ def harvest(
             the harvest of all teachers; what is stored by then stays.
         TeacherError: more than ``harvest.max_failed_share`` of a teacher's rows have no vector; raised as soon as that is so.
     """
-    names = tuple(recipe.teachers) if teachers is None else teachers
+    names = tuple(dict.fromkeys(recipe.teachers if teachers is None else teachers))
     plans = plan_harvest(store, recipe, manifest, names)
     if retry_failed and sum([reopen_failed_parts(store, plan) for plan in plans]) > 0:
         plans = plan_harvest(store, recipe, manifest, names)

@@ -89,3 +89,10 @@ def test_failed_rows_are_asked_again_only_when_that_is_wanted(local_store: Objec
     assert again.pending == plan.parts[1:]
     assert not FailureLimit(local_store, again, max_share=0.01).passed_by(0)
     assert reopen_failed_parts(local_store, again) == 0
+
+
+def test_of_two_names_for_one_teacher_each_part_is_reopened_once(local_store: ObjectStore, manifest: Manifest) -> None:
+    commit(local_store, plan_of(local_store, manifest), plan_of(local_store, manifest).parts[0], 1)
+    recipe = tiny_recipe(local_store, {"paid": TEACHER, "again": TEACHER}, part_rows=4)
+    plans = plan_harvest(local_store, recipe, manifest, ["paid", "again"])
+    assert [reopen_failed_parts(local_store, plan) for plan in plans] == [1, 0]
