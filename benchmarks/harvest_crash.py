@@ -6,8 +6,14 @@ driver, or all processes of the Ray node the worker is on. A killed driver is st
 may still be at it; a killed node is replaced. In the end the store is compared with that of a harvest nobody disturbed, and the
 provider's ledger tells what was paid.
 
-Every fourth run is first stopped by a budget that is too small. A budget that is reached is raised, as a person would do it: what a
-killed harvest had set aside for requests counts as spent, because nobody can tell any more.
+Every fourth run of each victim begins under a cap of 0.6 of what the whole harvest costs: a budget that forgot at a crash what it
+had granted would pass it. A budget that is reached is raised, as a person would do it: what a killed harvest had set aside for
+requests counts as spent, because nobody can tell any more. After every harvest, however it ended, the provider's dollars are
+compared with the cap that was in force (``over_cap``); ``struck_under_cap`` counts the runs in which the SIGKILL came while the cap
+was too small. The other runs, under twice the cost, tell little about the cap.
+
+``left_over`` are files that finished harvests did not sweep away, for instance of workers that outlived their driver; ``orphans``
+are those that one more sweep left.
 
 All combinations of points and victims come up within 40 runs. ``window_rows`` are the rows that workers may have under way
 together; a killed run may pay for so many twice, and for no more. `python benchmarks/harvest_crash.py --runs 40 --seed 0`; the last
@@ -18,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import queue
@@ -32,25 +37,20 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 from crash_driver import POINTS
+from crash_judge import Verdict, key_hits, stored_hashes
 
-from mtd_ray import layout
-from mtd_ray.config import load_recipe, teacher_fingerprint
-from mtd_ray.corpus import load_manifest, read_shard
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.provider_faults import Fault
 from mtd_ray.sandbox.provider_server import ProviderServer
 from mtd_ray.sandbox.ray_cluster import RayCluster
 from mtd_ray.sandbox.ray_node import RayNode
-from mtd_ray.targets import PartCommit, decode_vectors
 
 VICTIMS = ("worker", "limiter", "budget", "driver", "node")
 ACTORS = {"limiter": "QuotaActor", "budget": "BudgetActor"}
@@ -59,6 +59,8 @@ WORKERS, PARTS_IN_FLIGHT = 2, 2
 WINDOW_ROWS = WORKERS * PARTS_IN_FLIGHT * PART_ROWS
 USD_PER_MILLION = 10_000.0
 LATEST_PASS = 6
+TIGHT, AMPLE = 0.6, 2.0  # caps, in shares of what an undisturbed harvest costs; a kill makes it cost up to 1.4
+TIGHT_EVERY = 4
 PATIENCE_S = 120.0
 ATTEMPTS = 6
 
@@ -124,19 +126,6 @@ class Driver:
         self.process.wait()
 
 
-@dataclass
-class Verdict:
-    """What all runs came to."""
-
-    runs: int = 0
-    struck: Counter[str] = field(default_factory=Counter)
-    missing: int = 0
-    duplicated: int = 0
-    hash_mismatch: int = 0
-    repaid_rows: list[int] = field(default_factory=list)
-    over_cap: int = 0
-
-
 class Bench:
     """The cluster, the servers, the driver that is alive now, and the judge."""
 
@@ -158,7 +147,7 @@ class Bench:
         stack.callback(self._end_driver)
         texts = [f"text {row} tells of topic {row % 7} in {row * 31 % 97} words" for row in range(ROWS)]
         (self.folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-        self.verdict = Verdict()
+        self.verdict, self.turns = Verdict(), Counter[str]()
 
     def _new_node(self) -> RayNode:
         return self._node.enter_context(RayNode(self.cluster, num_cpus=1, env={"CRASH_NODE": "second"}))
@@ -172,68 +161,83 @@ class Bench:
     def reference(self) -> None:
         """A harvest that nobody disturbs: what every other must come to."""
         self._set_faults([])
-        recipe = self._recipe("undisturbed", budget=1_000.0)
-        paid = self._paid()
-        self._harvest(recipe)
-        self.usd = self._paid()["usd"] - paid["usd"]
-        self.hashes = {key: commit.sha256 for key, commit in self._commits(recipe)}
+        self.before, self.budget = self._paid(), 1_000.0
+        outcome = self._harvest("undisturbed")
+        if "receipts" not in outcome:
+            raise SystemExit(f"the undisturbed harvest failed: {outcome}")
+        self.usd = self._spent_usd()
+        self.hashes = stored_hashes(self._recipe("undisturbed"))
 
     def run(self, point: str, victim: str, number: int) -> None:
-        """One run: stopped by a small budget if its turn has come, killed once, harvested until complete, judged."""
-        before = self._paid()
+        """One run: killed once, harvested until complete, judged; under a cap that is too small at first, if its turn has come."""
+        name, self.before = f"run-{number}", self._paid()
         self._set_faults(self._faults())
-        name = f"run-{number}"
-        if number % 4 == 3:
-            small = 0.4 * self.usd
-            outcome = self._harvest(self._recipe(name, budget=small))
-            if outcome.get("error") != "BudgetSpent":
-                raise SystemExit(f"{name}: a budget of ${small} should not have been enough: {outcome}")
-            self.verdict.over_cap += self._paid()["usd"] - before["usd"] > small
-        self.budget = 2.0 * self.usd
-        recipe = self._recipe(name, self.budget)
-        struck = self._strike(recipe, name, point, victim)
-        after = self._paid()
+        tight = self.turns[victim] % TIGHT_EVERY == 0
+        self.turns[victim] += 1
+        self.budget = (TIGHT if tight else AMPLE) * self.usd
+        struck = self._strike(name, point, victim, 0 if tight or victim == "node" else self.chance.randrange(LATEST_PASS))
         self.verdict.runs += 1
         self.verdict.struck[victim if struck else "nobody"] += 1
-        self.verdict.over_cap += after["usd"] - before["usd"] > self.budget
-        self.verdict.repaid_rows.append(after["texts"] - before["texts"] - ROWS)
-        self._judge(recipe)
+        self.verdict.repaid_rows.append(self._paid()["texts"] - self.before["texts"] - ROWS)
+        self.verdict.judge(self._recipe(name), self.hashes)
         print(f"{name}: {victim} killed at: {point}" if struck else f"{name}: the point was not reached", end="; ")
         print(f"{self.verdict.repaid_rows[-1]} of at most {WINDOW_ROWS} rows paid again", flush=True)
 
-    def _strike(self, recipe: Path, name: str, point: str, victim: str) -> bool:
-        """Harvest; kill the victim when the point is reached; harvest again until complete. False when nothing was killed."""
+    def _strike(self, name: str, point: str, victim: str, number: int) -> bool:
+        """Harvest; kill the victim when the point is passed that often; harvest until complete. False when nothing was killed."""
         notes = self.folder / name
         notes.mkdir()
-        plan = {"run": name, "point": point, "pass": self.chance.randrange(LATEST_PASS)}
-        if victim == "node":
-            plan |= {"node": "second", "pass": 0}
+        plan = {"run": name, "point": point, "pass": number} | ({"node": "second"} if victim == "node" else {})
         (self.folder / "plan.json").write_text(json.dumps(plan))
-        self.driver.ask(recipe)
-        deadline = time.monotonic() + PATIENCE_S
-        outcome = None
-        while outcome is None and not (notes / "reached").exists():
-            outcome = self.driver.answer(0.02)
-            if time.monotonic() > deadline:
-                raise SystemExit(f"{name}: no answer within {PATIENCE_S:.0f} s")
-        if outcome is None:
+        outcome = self._harvest_to_point(name)
+        while outcome and outcome.get("error") == "BudgetSpent" and not (notes / "reached").exists():
+            self._raise_budget(name, outcome)
+            outcome = self._harvest_to_point(name)
+        struck = outcome is None
+        if struck:
+            self.verdict.struck_under_cap += self.budget < self.usd
             self._kill(victim, int((notes / "reached").read_text()))
         (notes / "go").touch()
         (self.folder / "plan.json").unlink()
-        struck = outcome is None
-        if victim == "driver" and struck:
+        if struck and victim == "driver":
             self.driver = self._new_driver()
-            outcome = self._harvest(recipe)
-        elif outcome is None:
-            outcome = self._answer(name)
+            outcome = self._harvest(name)
+        self._complete(name, outcome or self._answer(name))
+        return struck
+
+    def _harvest_to_point(self, name: str) -> dict[str, Any] | None:
+        """Harvest until somebody stops at the point of the plan; what came of it, when it ends before."""
+        self.driver.ask(self._recipe(name))
+        deadline = time.monotonic() + PATIENCE_S
+        while not (self.folder / name / "reached").exists():
+            if (outcome := self.driver.answer(0.02)) is not None:
+                self._compare_with_cap(name)
+                return outcome
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{name}: no answer within {PATIENCE_S:.0f} s")
+        return None
+
+    def _complete(self, name: str, outcome: dict[str, Any]) -> None:
+        """Harvest again until nothing is left."""
         for _ in range(ATTEMPTS):
             if "receipts" in outcome:
-                return struck
-            print(f"{name}: {outcome['error']}: {outcome['message']}", flush=True)
+                return
             if outcome["error"] == "BudgetSpent":
-                self.budget *= 1.5
-            outcome = self._harvest(self._recipe(name, self.budget))
+                self._raise_budget(name, outcome)
+            else:
+                print(f"{name}: {outcome['error']}: {outcome['message']}", flush=True)
+            outcome = self._harvest(name)
         raise SystemExit(f"{name}: not complete after {ATTEMPTS} harvests: {outcome}")
+
+    def _raise_budget(self, name: str, outcome: dict[str, Any]) -> None:
+        print(f"{name}: {outcome['message']} (the provider was paid ${self._spent_usd():.2f})", flush=True)
+        self.budget = max(AMPLE * self.usd, 1.5 * self.budget)
+
+    def _compare_with_cap(self, name: str) -> None:
+        """After every harvest, however it ended."""
+        if (spent := self._spent_usd()) > self.budget + 1e-6:
+            self.verdict.over_cap += 1
+            print(f"{name}: the provider was paid ${spent:.2f} under a cap of ${self.budget:.2f}", flush=True)
 
     def _kill(self, victim: str, worker: int) -> None:
         if victim == "worker":
@@ -254,21 +258,23 @@ class Bench:
                     found.append((process.create_time(), process))
         return max(found, key=lambda pair: pair[0])[1]
 
-    def _harvest(self, recipe: Path) -> dict[str, Any]:
-        self.driver.ask(recipe)
-        return self._answer(recipe.stem)
+    def _harvest(self, run: str) -> dict[str, Any]:
+        self.driver.ask(self._recipe(run))
+        return self._answer(run)
 
     def _answer(self, run: str) -> dict[str, Any]:
         outcome = self.driver.answer(PATIENCE_S)
         if outcome is None:
             raise SystemExit(f"{run}: no answer within {PATIENCE_S:.0f} s")
+        self._compare_with_cap(run)
         return outcome
 
-    def _recipe(self, run: str, budget: float) -> Path:
+    def _recipe(self, run: str) -> Path:
+        """Its file, with the cap that is in force now."""
         path = self.folder / f"{run}.yaml"
         places = {"texts": self.folder / "texts.jsonl", "endpoint": self.objects.endpoint, "base_url": self.provider.base_url}
         sizes = {"shard_rows": SHARD_ROWS, "part_rows": PART_ROWS, "dim": DIM, "workers": WORKERS}
-        figures = {"parts_in_flight": PARTS_IN_FLIGHT, "price": USD_PER_MILLION, "budget": budget}
+        figures = {"parts_in_flight": PARTS_IN_FLIGHT, "price": USD_PER_MILLION, "budget": self.budget}
         path.write_text(RECIPE.format(run=run, **places, **sizes, **figures))
         return path
 
@@ -288,41 +294,14 @@ class Bench:
     def _paid(self) -> dict[str, Any]:
         return self.provider.ledger(by_text=False)
 
-    def _commits(self, recipe_file: Path) -> Iterator[tuple[str, PartCommit]]:
-        recipe = load_recipe(recipe_file, [])
-        store = ObjectStore.open(recipe.storage)
-        for info in store.list(layout.part_commits(teacher_fingerprint(recipe.teachers["paid"]))):
-            yield info.key, PartCommit.from_json(store.get(info.key))
+    def _spent_usd(self) -> float:
+        """What this run has cost so far, says the provider."""
+        return float(self._paid()["usd"] - self.before["usd"])
 
-    def _judge(self, recipe_file: Path) -> None:
-        """Compare the store with the corpus and with the store of the undisturbed harvest."""
-        recipe = load_recipe(recipe_file, [])
-        store = ObjectStore.open(recipe.storage)
-        texts = [name for shard in load_manifest(store, recipe).shards for name in read_shard(store, shard)["id"].to_pylist()]
-        found: Counter[str] = Counter()
-        for key, commit in self._commits(recipe_file):
-            data = store.get(commit.file)
-            self.verdict.hash_mismatch += not hashlib.sha256(data).hexdigest() == commit.sha256 == self.hashes.get(key)
-            decoded = decode_vectors(data)
-            found.update(name for name, valid in zip(decoded.ids, decoded.valid, strict=True) if valid)
-        self.verdict.missing += len(set(texts) - set(found))
-        self.verdict.duplicated += found.total() - len(found) + len(set(found) - set(texts))
-
-    def secret_hits(self) -> int:
+    def key_hits(self) -> int:
         """Objects and files, Ray's session folder among them, that hold one of the keys."""
-        store = ObjectStore(f"s3://{self.objects.bucket}")
-        objects = [info.key for info in store.list()]
         files = [*self.cluster.folder.rglob("*"), *self.folder.glob("*.log"), *self.folder.glob("*.yaml")]
-        files = [path for path in files if path.is_file()]
-        hits = [key for key in objects if self._holds_key(store.get(key))]
-        for path in files:
-            with contextlib.suppress(OSError):
-                hits += [str(path)] if self._holds_key(path.read_bytes()) else []
-        print(f"searched {len(objects)} objects and {len(files)} files for the keys of storage and provider: {hits or 'none'}")
-        return len(hits)
-
-    def _holds_key(self, data: bytes) -> bool:
-        return any(key.encode() in data for key in self.keys)
+        return key_hits(ObjectStore(f"s3://{self.objects.bucket}"), files, self.keys)
 
 
 def scenarios(runs: int, chance: random.Random) -> list[tuple[str, str]]:
@@ -351,12 +330,16 @@ def main() -> None:
         bench.reference()
         for number, (point, victim) in enumerate(scenarios(given.runs, random.Random(given.seed))):
             bench.run(point, victim, number)
-        verdict, hits = bench.verdict, bench.secret_hits()
+        verdict, hits = bench.verdict, bench.key_hits()
     struck = ", ".join(f"{victim} {count}" for victim, count in sorted(verdict.struck.items()))
     print(f"killed: {struck}; {sum(verdict.repaid_rows)} rows paid again in all; {time.monotonic() - started:.0f} s")
+    print(f"{verdict.left_over} files left over by finished harvests; after another sweep {verdict.orphans}")
     figures = {"missing": verdict.missing, "duplicated": verdict.duplicated, "hash_mismatch": verdict.hash_mismatch}
     paid = {"repaid_rows_max": max(verdict.repaid_rows), "window_rows": WINDOW_ROWS, "over_cap": verdict.over_cap}
-    print(json.dumps({"runs": verdict.runs} | figures | paid | {"secret_hits": hits, "not_struck": verdict.struck["nobody"]}))
+    more = {"struck_under_cap": verdict.struck_under_cap, "left_over": verdict.left_over, "orphans": verdict.orphans}
+    print(
+        json.dumps({"runs": verdict.runs} | figures | paid | {"secret_hits": hits, "not_struck": verdict.struck["nobody"]} | more)
+    )
 
 
 def _no_sockets(folder: str, names: list[str]) -> set[str]:
