@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from mtd_ray.config.base import Frozen, PositiveFloat, PositiveInt, Weight
-from mtd_ray.config.teachers import ApiTeacher
 from mtd_ray.config.yaml_text import parse_yaml
+
+if TYPE_CHECKING:
+    from mtd_ray.config.teachers import ApiTeacher
 
 _FILE = Path(__file__).with_name("catalog.yaml")
 

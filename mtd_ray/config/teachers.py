@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from mtd_ray.config.base import Dimension, Frozen, HttpUrl, Kind, PositiveFloat, PositiveInt, Weight, fingerprint
+from mtd_ray.config.catalog import catalog
 from mtd_ray.config.secret import SecretRef
 
 
@@ -62,6 +63,17 @@ class LocalTeacher(Frozen):
             raise ValueError("trust_remote_code needs a pinned 'revision': the code that runs must be known")
         return self
 
+    @model_validator(mode="after")
+    def _int8_is_for_cpus(self) -> LocalTeacher:
+        if self.backend == "openvino-int8" and self.dtype != "float32":
+            raise ValueError(f"backend openvino-int8 starts from float32 weights; leave dtype {self.dtype} out, or the backend")
+        if self.backend == "openvino-int8" and self.num_gpus > 0:
+            raise ValueError(
+                f"backend openvino-int8 computes on the CPU, so that num_gpus: {self.num_gpus:g} would keep a GPU idle; "
+                "leave num_gpus out, or the backend"
+            )
+        return self
+
 
 class QuotaConfig(Frozen):
     """What the account may use per minute, in the provider's three currencies; an absent one is unlimited."""
@@ -78,7 +90,8 @@ class ApiTeacher(Frozen):
     target store's fingerprint, so that moving a server re-harvests nothing.
 
     ``max_inputs``, ``max_request_tokens``, ``max_tokens``: the provider's caps on texts and tokens of a request, and on tokens of a
-    text. ``send_dimensions: false`` leaves the size out of the request, for models that have only one.
+    text. A request is filled up to what ``catalog.yaml`` knows of the model or, for models that it does not list, of the provider.
+    ``send_dimensions: false`` leaves the size out of the request, for models that have only one.
     ``usd_per_million_tokens`` overrides the catalogue's price. ``workers`` is a number, or bounds ``{min, max}``; each works at
     ``parts_in_flight`` parts at once and has at most ``requests_in_flight`` requests under way.
     """
@@ -106,6 +119,14 @@ class ApiTeacher(Frozen):
 
     identity: ClassVar[tuple[str, ...]] = ("provider", "model", "revision", "dimensions", "prompts")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_requests(cls, given: Any) -> Any:
+        """Models of one provider differ in the tokens of a request, so that its default is the model's and not the class's."""
+        if not isinstance(given, dict) or given.get("provider") not in catalog().providers:
+            return given
+        return {"max_request_tokens": catalog().caps(given["provider"], str(given.get("model"))).request_tokens} | given
+
 
 class OpenAITeacher(ApiTeacher):
     """A teacher behind OpenAI's embeddings wire format, at OpenAI or at any compatible ``base_url``."""
@@ -114,7 +135,6 @@ class OpenAITeacher(ApiTeacher):
     base_url: HttpUrl = "https://api.openai.com/v1"
     api_key: SecretRef = "env:OPENAI_API_KEY"
     max_inputs: PositiveInt = 2_048
-    max_request_tokens: PositiveInt = 300_000
     max_tokens: PositiveInt = 8_192
 
 
@@ -133,7 +153,6 @@ class CohereTeacher(ApiTeacher):
     base_url: HttpUrl = "https://api.cohere.com"
     api_key: SecretRef = "env:CO_API_KEY"
     max_inputs: Annotated[int, Field(ge=1, le=96)] = 96
-    max_request_tokens: PositiveInt = 300_000
     max_tokens: PositiveInt = 128_000
     input_types: dict[Kind, CohereTask] = Field(default_factory=_COHERE_TASKS.copy)
     truncate: Literal["NONE", "START", "END"] = "END"
@@ -162,7 +181,6 @@ class VoyageTeacher(ApiTeacher):
     base_url: HttpUrl = "https://api.voyageai.com/v1"
     api_key: SecretRef = "env:VOYAGE_API_KEY"
     max_inputs: Annotated[int, Field(ge=1, le=1_000)] = 1_000
-    max_request_tokens: PositiveInt = 120_000
     max_tokens: PositiveInt = 32_000
     input_types: dict[Kind, VoyageTask | None] = Field(default_factory=_VOYAGE_TASKS.copy)
     truncation: bool = True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtd_ray.config import ApiTeacher, Recipe, catalog, load_recipe, usd_per_token
+from mtd_ray.config import ApiTeacher, Recipe, catalog, load_recipe, teacher_fingerprint, usd_per_token
 from mtd_ray.errors import RecipeError
 
 Load = Callable[..., Recipe]
@@ -77,6 +77,52 @@ def test_what_a_known_model_does_not_offer_is_refused(load: Load, teacher: str, 
 )
 def test_what_is_offered_or_unknown_passes(load: Load, teacher: str) -> None:
     assert load(teacher).teachers["one"].dimensions > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("provider: voyage, model: voyage-4-lite", 1_000_000),
+        ("provider: voyage, model: voyage-4", 320_000),
+        ("provider: voyage, model: voyage-4-large", 120_000),
+        ("provider: voyage, model: not-listed", 120_000),
+        ("provider: cohere, model: embed-v4.0", 12_000_000),
+        ("provider: openai, model: text-embedding-3-small", 300_000),
+        ("provider: voyage, model: voyage-4, max_request_tokens: 5000", 5_000),
+    ],
+)
+def test_requests_are_filled_to_the_model_s_own_cap(load: Load, model: str, tokens: int) -> None:
+    teacher = load(f"{{{model}, dimensions: 256}}").teachers["one"]
+    assert isinstance(teacher, ApiTeacher)
+    assert teacher.max_request_tokens == tokens
+
+
+def test_the_size_of_requests_is_no_part_of_a_teacher_s_identity(load: Load) -> None:
+    filled, small = (
+        load(f"{{provider: voyage, model: voyage-4, dimensions: 256{cap}}}") for cap in ("", ", max_request_tokens: 9")
+    )
+    assert teacher_fingerprint(filled.teachers["one"]) == teacher_fingerprint(small.teachers["one"])
+
+
+def test_a_teacher_without_a_model_has_one_fault(load: Load) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("{provider: voyage, dimensions: 256}")
+    assert "teachers.one.model: this key is required" in str(caught.value)
+    assert "max_request_tokens" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "tells"),
+    [
+        ("dtype: bfloat16", "starts from float32 weights; leave dtype bfloat16 out"),
+        ("num_gpus: 0.5", "num_gpus: 0.5 would keep a GPU idle"),
+    ],
+)
+def test_the_8_bit_backend_is_for_float32_on_a_cpu(load: Load, setting: str, tells: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(f"{{provider: local, model: m, dimensions: 8, backend: openvino-int8, {setting}}}")
+    assert "teachers.one: backend openvino-int8" in str(caught.value)
+    assert tells in str(caught.value)
 
 
 def test_a_budget_needs_every_price(load: Load) -> None:
