@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mtd_ray.config import LocalTeacher, Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.harvest.reembed import reembed
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets.reembed import reembed
 
 
 def local_teachers(recipe: Recipe) -> dict[str, LocalTeacher]:
@@ -15,5 +15,5 @@ def local_teachers(recipe: Recipe) -> dict[str, LocalTeacher]:
 
 
 def check_teacher(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str) -> None:
-    """Raise what :func:`mtd_ray.targets.reembed.reembed` does unless a teacher still gives what is stored, in a few rows."""
+    """Raise what :func:`mtd_ray.harvest.reembed.reembed` does unless a teacher still gives what is stored, in a few rows."""
     reembed(store, recipe, manifest, name)

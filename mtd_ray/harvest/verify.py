@@ -15,11 +15,11 @@ from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, Shard
 from mtd_ray.errors import MtdError, TargetError
 from mtd_ray.harvest.budget import SharedBudget, start_budget
+from mtd_ray.harvest.reembed import reembed
 from mtd_ray.harvest.table import aligned
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import TargetStore, pending_parts
 from mtd_ray.targets.audit import Audit, audit_shard
-from mtd_ray.targets.reembed import reembed
 from mtd_ray.teachers import Budget
 
 _log = logging.getLogger(__name__)

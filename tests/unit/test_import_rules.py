@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,3 +45,8 @@ def test_only_the_adapters_import(package: str) -> None:
     importers = {path.relative_to(PROJECT).as_posix() for path in sources if package in imported_packages(path)}
     strangers = {name for name in importers if not any(name.startswith(allowed) for allowed in MAY_IMPORT[package])}
     assert not strangers, f"{package} is imported outside its adapter modules: {sorted(strangers)}"
+
+
+def test_what_other_rooms_use_of_the_harvest_needs_no_ray() -> None:
+    script = "import sys, mtd_ray.harvest.plan, mtd_ray.harvest.reembed, mtd_ray.targets.sweep; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=PROJECT, check=True, timeout=60)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
+import pyarrow as pa
 
 from mtd_ray.config import Kind, Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, Shard, read_shard
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets.read import TargetStore
+from mtd_ray.targets import Part, TargetStore
 from mtd_ray.teachers import Budget, open_teacher
 
 LEAST_COSINE = 0.99
@@ -31,9 +34,11 @@ def reembed(
 ) -> list[float]:
     """Embed a few rows again with a teacher, in this process and on its device, and compare with what is stored.
 
+    The rows are drawn by the recipe's seed and the teacher, the same ones every time; only the parts they stand in are read.
+
     Args:
         name: the teacher's in the recipe.
-        rows: at most so many, spread evenly over the first and the last shard; a teacher behind an API is paid for them.
+        rows: at most so many, spread over all shards, or over so many shards; a teacher behind an API is paid for them.
         budget: the cap on dollars, shared with others.
 
     Returns:
@@ -44,8 +49,10 @@ def reembed(
         TeacherError: the teacher cannot be opened or asked.
     """
     teacher = recipe.teachers[name]
-    targets = TargetStore(store, teacher_fingerprint(teacher), recipe.harvest.part_rows, teacher.dimensions)
-    sample = _some_rows(store, manifest, targets, rows)
+    fingerprint = teacher_fingerprint(teacher)
+    targets = TargetStore(store, fingerprint, recipe.harvest.part_rows, teacher.dimensions)
+    drawn = _drawn(manifest.shards, rows, Random(f"{recipe.seed} {fingerprint}"))
+    sample = [row for shard, places in drawn for row in _rows_of_shard(store, targets, shard, places)]
     if not sample:
         raise TargetError(f"teacher {name}: none of the rows looked at has a target; harvest it again")
     client = open_teacher(name, teacher, budget=budget)
@@ -64,18 +71,33 @@ def reembed(
     return found
 
 
-def _some_rows(store: ObjectStore, manifest: Manifest, targets: TargetStore, count: int) -> list[_Row]:
-    """Valid rows, spread evenly over the first and the last shard."""
-    shards = list(dict.fromkeys((manifest.shards[0], manifest.shards[-1])))[:count]
-    rows: list[_Row] = []
-    for shard in shards:
-        table = read_shard(store, shard)
-        vectors, valid = targets.read_shard(shard, table["id"].to_pylist())
-        usable = np.flatnonzero(valid)
-        for row in usable[np.unique(np.linspace(0, len(usable) - 1, count // len(shards)).astype(int))] if len(usable) else ():
-            text, kind = table["text"][int(row)].as_py(), table["kind"][int(row)].as_py()
-            rows.append(_Row(shard, int(row), text, kind, vectors[row].astype(np.float32)))
-    return rows
+def _drawn(shards: Sequence[Shard], count: int, random: Random) -> list[tuple[Shard, list[int]]]:
+    """Up to ``count`` rows, as many of one shard as of another, in corpus order."""
+    chosen = sorted(random.sample(range(len(shards)), min(count, len(shards))))
+    drawn = []
+    for place, index in enumerate(chosen):
+        share = len(range(place, count, len(chosen)))
+        drawn.append((shards[index], random.sample(range(shards[index].rows), min(share, shards[index].rows))))
+    return drawn
+
+
+def _rows_of_shard(store: ObjectStore, targets: TargetStore, shard: Shard, places: Sequence[int]) -> Iterator[_Row]:
+    texts = read_shard(store, shard)
+    for part in targets.parts(shard):
+        within = [place - part.start for place in places if part.start <= place < part.stop]
+        if within:
+            yield from _rows_of_part(targets, part, texts.slice(part.start, part.rows), within)
+
+
+def _rows_of_part(targets: TargetStore, part: Part, texts: pa.Table, places: Sequence[int]) -> Iterator[_Row]:
+    """The rows at these places; in place of one without a vector, the next that has one."""
+    decoded = targets.read_part(part, texts["id"].to_pylist())
+    usable = np.flatnonzero(decoded.valid)
+    if not len(usable):
+        return
+    for row in np.unique(usable[np.searchsorted(usable, places) % len(usable)]).tolist():
+        text, kind = texts["text"][row].as_py(), texts["kind"][row].as_py()
+        yield _Row(part.shard, part.start + row, text, kind, decoded.vectors[row].astype(np.float32))
 
 
 def _cosine(first: np.ndarray, second: np.ndarray) -> float:
