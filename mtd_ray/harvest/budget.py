@@ -1,10 +1,11 @@
-"""The cap on dollars, shared by all workers on all nodes: the ledger in one Ray actor, and the budget a worker holds."""
+"""Dollars spent and the cap on them, shared by all workers on all nodes: the ledger in one Ray actor, and what a worker holds."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import threading
 import time
 import uuid
@@ -14,9 +15,9 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
-from mtd_ray.config import Recipe
+from mtd_ray.config import ApiTeacher, Recipe, usd_per_token
 from mtd_ray.errors import MtdError
-from mtd_ray.harvest.claims import Claims, claim_unclaimed, paid_teachers
+from mtd_ray.harvest.claims import Claims, paid_teachers
 from mtd_ray.harvest.ledger import Ledger
 from mtd_ray.objects import ObjectStore
 from mtd_ray.teachers import BudgetSpent, TeacherUnavailable
@@ -132,11 +133,11 @@ class SharedBudget:
     """The budget of a recipe's API teachers, on an actor that lives until :meth:`close` or the end of the driver.
 
     Attributes:
-        cap_usd: ``harvest.budget_usd``.
-        spent_before_usd: what counted against it when this started.
+        cap_usd: ``harvest.budget_usd``; None only writes down what is spent.
+        spent_before_usd: what counted against the cap when this started; 0 without one.
     """
 
-    def __init__(self, actor: Any, cap_usd: float, spent_before_usd: float) -> None:
+    def __init__(self, actor: Any, cap_usd: float | None, spent_before_usd: float) -> None:
         self._actor = actor
         self.cap_usd, self.spent_before_usd = cap_usd, spent_before_usd
 
@@ -154,13 +155,13 @@ class SharedBudget:
 
 
 def start_budget(store: ObjectStore, recipe: Recipe) -> SharedBudget | None:
-    """The budget that all API teachers of the recipe share; None when the recipe gives none.
+    """The budget that all API teachers of the recipe share; None when none of them costs anything.
 
-    What earlier harvests into their target stores cost counts, with a budget or without.
+    What is spent is written down also when the recipe gives no cap, so that a cap given later knows of it.
     """
-    if recipe.harvest.budget_usd is None:
+    paid = [teacher for teacher in recipe.teachers.values() if isinstance(teacher, ApiTeacher)]
+    if not any(usd_per_token(teacher) for teacher in paid):
         return None
-    teachers = sorted(set(paid_teachers(recipe).values()))
-    claim_unclaimed(store, teachers)
-    spent = sum(Claims(store, teachers).counted_usd().values())
-    return SharedBudget(_RemoteBudget.remote(store, recipe.harvest.budget_usd, teachers), recipe.harvest.budget_usd, spent)
+    cap, teachers = recipe.harvest.budget_usd, sorted(set(paid_teachers(recipe).values()))
+    spent = 0.0 if cap is None else sum(Claims(store, teachers).counted_usd().values())
+    return SharedBudget(_RemoteBudget.remote(store, math.inf if cap is None else cap, teachers), cap, spent)

@@ -2,7 +2,7 @@
 
 Every incarnation of the budget (a start of the driver or of its actor) owns one object per teacher and overwrites it. What counts
 against the cap is the sum over all objects: of a closed one what was spent, of any other what was claimed, so that a crash can
-forget nothing.
+forget nothing. Harvests without a cap claim as well, so that a cap given later counts them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass
 from mtd_ray import layout
 from mtd_ray.config import ApiTeacher, Recipe, teacher_fingerprint
 from mtd_ray.errors import TargetError
-from mtd_ray.harvest.totals import read_commits
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import committed_parts
 
 
 @dataclass(frozen=True)
@@ -78,26 +76,8 @@ def paid_teachers(recipe: Recipe) -> dict[str, str]:
     return {name: teacher_fingerprint(teacher) for name, teacher in recipe.teachers.items() if isinstance(teacher, ApiTeacher)}
 
 
-def claim_unclaimed(store: ObjectStore, teachers: Iterable[str]) -> None:
-    """Count what earlier harvests paid without a budget: dollars of commits that no claim covers become a closed claim.
-
-    The claim is named by its amount, so that two drivers which find the same write the same object.
-    """
-    for teacher in teachers:
-        committed = _committed_usd(store, teacher)
-        # Read after the commits: whoever spends claims first, so that a harvest under way leaves nothing uncovered.
-        missing = committed - Claims(store, [teacher]).counted_usd()[teacher]
-        if (micro_dollars := round(missing * 1e6)) > 0:
-            usd = micro_dollars / 1e6
-            Claims(store, [teacher]).write(teacher, f"earlier-{micro_dollars}", Claim(usd, usd, closed=True))
-
-
 def spent_usd(store: ObjectStore, recipe: Recipe) -> dict[str, float]:
-    """Name of each API teacher → dollars that count against ``harvest.budget_usd`` by now. Reads every commit of these teachers."""
+    """Name of each API teacher → dollars that count against ``harvest.budget_usd``; of two names for one teacher, the first has all."""
     teachers = paid_teachers(recipe)
     counted = Claims(store, teachers.values()).counted_usd()
-    return {name: max(counted[teacher], _committed_usd(store, teacher)) for name, teacher in teachers.items()}
-
-
-def _committed_usd(store: ObjectStore, teacher: str) -> float:
-    return sum(commit.usd for _, commit in read_commits(store, committed_parts(store, teacher).values()))
+    return {name: counted.pop(teacher, 0.0) for name, teacher in teachers.items()}

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from itertools import islice
 
 from mtd_ray import layout
-from mtd_ray.config import ApiTeacher
-from mtd_ray.harvest.claims import claim_unclaimed
 from mtd_ray.harvest.plan import Plan
 from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.objects import ObjectStore
@@ -56,8 +54,6 @@ def reopen_failed_parts(store: ObjectStore, plan: Plan) -> int:
     Raises:
         TargetError: a part's data is damaged.
     """
-    if isinstance(plan.teacher, ApiTeacher):
-        claim_unclaimed(store, [plan.fingerprint])  # a budget counts what commits say was spent, and these will be gone for a while
     # Asked of storage: of two plans for one teacher the second has nothing pending, and the first may have been reopened already.
     done = _committed(store, plan)
     reopened = 0

@@ -6,6 +6,7 @@ that raise at once the later writer sees the other's claim, so that the sum of w
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -30,11 +31,12 @@ _ROUNDING_USD = 1e-9
 
 @dataclass
 class _Account:
-    """One teacher's money in this incarnation. ``chunk`` is what the claim was last raised by, ``raised_at`` when."""
+    """One teacher's money in this incarnation. ``written``: storage may hold a claim of it. ``chunk``: what it was last raised by."""
 
     claimed: float = 0.0
     spent: float = 0.0
     reserved: float = 0.0
+    written: bool = False
     chunk: float = 0.0
     raised_at: float = float("-inf")
 
@@ -56,7 +58,7 @@ class Ledger:
     Args:
         claims: the teachers' claims in storage.
         name: of this incarnation; never used before.
-        cap_usd: what all claims together may come to.
+        cap_usd: what all claims together may come to; infinite to refuse nothing. Nobody else's claims are then read.
         teachers: fingerprints.
         clock: gives seconds.
         nap: waits that many seconds.
@@ -107,7 +109,7 @@ class Ledger:
     def claim(self, teacher: str, usd: float) -> bool:
         """Claim enough to reserve ``usd``; False when the cap leaves no room for it now."""
         for _ in range(_TRIES):
-            others = sum(self._claims.counted_usd(without=self._name).values())
+            others = self._others()
             wanted = self._wanted(teacher, usd, room=self._cap - others - self._claimed())
             if wanted is None and self._free_others(teacher):
                 wanted = self._wanted(teacher, usd, room=self._cap - others - self._claimed())
@@ -127,18 +129,22 @@ class Ledger:
         """Write down what was really spent. Requests still under way count in full: nobody will say what they cost."""
         self.refuse()
         for teacher, account in self._accounts.items():
-            if account.claimed or account.used:
+            if account.written or account.used:
                 self._claims.write(teacher, self._name, Claim(max(account.claimed, account.used), account.used, closed=True))
 
     def spent_message(self) -> str:
         """What to tell a person when there is no room for one more request."""
-        others = sum(self._claims.counted_usd(without=self._name).values())
+        others = self._others()
         with self._counting:
             used = sum(account.used for account in self._accounts.values())
         return (
             f"harvest.budget_usd reached: {dollars(used + others)} spent of "
             f"{dollars(self._cap)}, too little is left for one more request; raise it and run again, what is paid for stays"
         )
+
+    def _others(self) -> float:
+        """Dollars of all claims but this incarnation's; with an infinite cap they do not matter."""
+        return 0.0 if math.isinf(self._cap) else sum(self._claims.counted_usd(without=self._name).values())
 
     def _claimed(self) -> float:
         with self._counting:
@@ -160,9 +166,9 @@ class Ledger:
         with self._counting:
             account = self._accounts[teacher]
             before, spent = max(account.claimed, account.used), account.spent
+            account.written = True  # also if storage fails at one of the next steps: closing then puts it right
         self._claims.write(teacher, self._name, Claim(before + amount, spent, closed=False))
-        others = sum(self._claims.counted_usd(without=self._name).values())
-        if others + self._claimed() + amount > self._cap + _ROUNDING_USD:
+        if self._others() + self._claimed() + amount > self._cap + _ROUNDING_USD:
             self._claims.write(teacher, self._name, Claim(before, spent, closed=False))
             return False
         with self._counting:

@@ -65,7 +65,6 @@ def write_receipts(
     """
     at = (now or datetime.now(UTC)).astimezone(UTC)
     budget = recipe.harvest.budget_usd
-    # With a budget everything that was spent is claimed; without one nobody asked for the sum, which takes reading every commit.
     spent = None if budget is None else sum(spent_usd(store, recipe).values())
     facts = {
         "recipe": recipe.name,

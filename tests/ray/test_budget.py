@@ -88,5 +88,20 @@ def test_an_actor_that_dies_forgets_nothing(ray_cluster: RayCluster, local_store
     assert counted(local_store, recipe) == pytest.approx(4.0 + 2.0 + 4.0)
 
 
-def test_without_a_cap_there_is_no_budget(local_store: ObjectStore) -> None:
-    assert start_budget(local_store, tiny_recipe(local_store, {"paid": PAID})) is None
+def test_without_a_cap_nothing_is_refused_and_all_is_counted_later(
+    ray_cluster: RayCluster, local_store: ObjectStore, recipe: Recipe
+) -> None:
+    budget = started(local_store, tiny_recipe(local_store, {"paid": PAID}))
+    assert budget.cap_usd is None
+    (teacher,) = paid_teachers(recipe).values()
+    view = budget.of(teacher)
+    for usd in (8.0, 8.0):
+        asyncio.run(view.reserve(usd))
+        view.settle(usd, 6.0)
+    budget.close()
+    assert counted(local_store, recipe) == pytest.approx(12.0)
+
+
+def test_teachers_that_cost_nothing_need_no_budget(local_store: ObjectStore) -> None:
+    own_server = PAID | {"model": "own", "base_url": "http://own/v1"}
+    assert start_budget(local_store, tiny_recipe(local_store, {"own": own_server})) is None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mtd_ray import layout
 from mtd_ray.errors import RecipeError
 from mtd_ray.harvest import forecast as module
-from mtd_ray.harvest.claims import Claim, Claims, claim_unclaimed, paid_teachers, spent_usd
+from mtd_ray.harvest.claims import Claim, Claims, paid_teachers, spent_usd
 from mtd_ray.harvest.forecast import forecast
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import parts_of, write_part
@@ -64,8 +63,9 @@ def test_what_is_harvested_is_not_planned_and_tells_of_the_rest(local_store: Obj
     planned = forecast(local_store, recipe, manifest, teachers=["own"])
     (cost,) = planned.costs
     assert (cost.work.rows, cost.work.tokens, cost.work.counted) == (15, 105, "as in 5 rows harvested before")
-    assert cost.spent_usd == 0.25
-    Claims(local_store, [paid_teachers(recipe)["other"]]).write(paid_teachers(recipe)["other"], "x", Claim(0.5, 0.0, closed=False))
+    assert cost.spent_usd == 0.0
+    for name, claim in (("own", Claim(0.5, 0.25, closed=True)), ("other", Claim(0.5, 0.0, closed=False))):
+        Claims(local_store, []).write(paid_teachers(recipe)[name], "x", claim)
     assert forecast(local_store, recipe, manifest, teachers=["own"]).spent_usd == 0.75, "all teachers share the budget"
 
 
@@ -75,17 +75,7 @@ def test_a_teacher_the_recipe_does_not_have(local_store: ObjectStore) -> None:
         forecast(local_store, tiny_recipe(local_store, {"own": OWN}), manifest, teachers=["owm"])
 
 
-def test_what_earlier_harvests_paid_without_a_budget_counts_once(local_store: ObjectStore) -> None:
-    manifest = write_corpus(local_store, tiny_texts(10), shard_rows=10)
-    recipe = tiny_recipe(local_store, {"own": OWN}, part_rows=5)
-    (fingerprint,) = paid_teachers(recipe).values()
-    first, second = parts_of(manifest, 5)
-    commit(local_store, fingerprint, first, usd=0.3)
-    for _ in range(2):
-        claim_unclaimed(local_store, [fingerprint])
-    assert Claims(local_store, [fingerprint]).counted_usd() == {fingerprint: pytest.approx(0.3)}
-    commit(local_store, fingerprint, second, usd=0.2)
-    assert spent_usd(local_store, recipe) == {"own": pytest.approx(0.5)}
-    claim_unclaimed(local_store, [fingerprint])
-    assert Claims(local_store, [fingerprint]).counted_usd() == {fingerprint: pytest.approx(0.5)}
-    assert len(list(local_store.list(layout.spending(fingerprint)))) == 2
+def test_what_two_names_of_one_teacher_cost_is_counted_once(local_store: ObjectStore) -> None:
+    recipe = tiny_recipe(local_store, {"own": OWN, "again": OWN})
+    Claims(local_store, []).write(paid_teachers(recipe)["own"], "x", Claim(0.5, 0.25, closed=True))
+    assert spent_usd(local_store, recipe) == {"own": 0.25, "again": 0.0}

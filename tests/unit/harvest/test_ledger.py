@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from random import Random
 import pytest
 
 from mtd_ray import layout
-from mtd_ray.errors import TargetError
+from mtd_ray.errors import StorageError, TargetError
 from mtd_ray.harvest.claims import Claim, Claims
 from mtd_ray.harvest.ledger import Ledger
 from mtd_ray.objects import ObjectInfo, ObjectStore
@@ -129,6 +130,21 @@ def test_what_is_under_way_at_the_end_counts_as_spent_and_nothing_more_is_grante
         book.take(A, 0.1)
 
 
+def test_a_claim_that_storage_failed_over_is_closed_at_the_end() -> None:
+    store = MemoryStore()
+    book = ledger(store, cap=10.0)
+
+    def break_down() -> None:
+        raise StorageError("no answer")
+
+    store.after_put = break_down
+    with pytest.raises(StorageError):
+        reserve(book, 4.0)
+    assert counted(store) == 4.0, "what may have been claimed counts"
+    book.close()
+    assert counted(store) == 0.0
+
+
 def test_settling_below_the_reservation_makes_room() -> None:
     book = ledger(MemoryStore(), cap=10.0)
     assert reserve(book, 9.0)
@@ -190,6 +206,22 @@ def test_drivers_that_crash_and_come_back_never_spend_more_than_the_cap(seed: in
             paid += spent
             books[which].settle(teacher, usd, spent)
         assert paid <= counted(store) + 1e-9 <= cap + 1e-6
+
+
+def test_without_a_cap_spending_is_written_down_for_a_cap_that_comes_later() -> None:
+    store, clock = MemoryStore(), Clock()
+    book = ledger(store, cap=math.inf, name="uncapped", clock=clock)
+    for _ in range(100):
+        assert reserve(book, 0.1)
+        book.settle(A, 0.1, 0.08)
+        clock.now += 0.1
+        assert counted(store) <= 0.08 * 100 + 10.0, "ten seconds ahead of what is spent"
+    assert not reserve(ledger(store, cap=8.05, name="capped"), 0.1), "also while it runs"
+    book.close()
+    assert counted(store) == pytest.approx(8.0)
+    capped = ledger(store, cap=8.15, name="later")
+    assert reserve(capped, 0.1)
+    assert not reserve(capped, 0.1)
 
 
 def test_a_damaged_claim_stops_the_spending() -> None:
