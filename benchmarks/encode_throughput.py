@@ -62,9 +62,9 @@ def texts_of(folder: Path | None, count: int) -> tuple[list[str], str]:
     return texts, source
 
 
-def int8_encoder(model: str) -> Encoder | None:
+def int8_encoder(model: str, batch_tokens: int | None) -> Encoder | None:
     try:
-        return Encoder.load(model, max_tokens=512, backend="openvino-int8")
+        return Encoder.load(model, max_tokens=512, backend="openvino-int8", batch_tokens=batch_tokens)
     except MtdError as error:
         print(f"no int8 figures: {error}")
         return None
@@ -124,7 +124,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-tokens", type=int, default=65_536, help="on a GPU")
+    parser.add_argument("--batch-tokens", type=int, help="padded tokens of a batch; by default 65,536 on a GPU, else the encoder's")
     parser.add_argument("--peak-tflops", type=float, help="the GPU's dense bfloat16 peak, if it is not a known one")
     return parser.parse_args()
 
@@ -134,14 +134,15 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     texts, source = texts_of(given.data, given.texts)
     on_gpu = torch.cuda.is_available()
+    batch_tokens = given.batch_tokens or (65_536 if on_gpu else None)
 
     peer = SentenceTransformer(locate_model(given.model))
-    fp32 = Encoder.load(given.model, max_tokens=512, batch_tokens=given.batch_tokens)
+    fp32 = Encoder.load(given.model, max_tokens=512, batch_tokens=batch_tokens)
     ways: dict[str, Encode] = {PEER: lambda some: peer.encode(list(some), show_progress_bar=False), "fp32": fp32.encode}
-    if int8 := int8_encoder(given.model):
+    if int8 := int8_encoder(given.model, None if on_gpu else batch_tokens):
         ways["int8"] = int8.encode
     if on_gpu:
-        ways["bf16"] = Encoder.load(given.model, max_tokens=512, dtype="bfloat16", batch_tokens=given.batch_tokens).encode
+        ways["bf16"] = Encoder.load(given.model, max_tokens=512, dtype="bfloat16", batch_tokens=batch_tokens).encode
     lengths = fp32.count_tokens(texts)
     seconds, vectors = measured(ways, texts, given.rounds)
 
@@ -153,6 +154,7 @@ def main() -> None:
         "model": given.model,
         "device": "cuda" if on_gpu else "cpu",
         "threads": given.threads,
+        "batch_tokens": fp32.batch_tokens,
         "data": source,
         "texts": len(texts),
         "tokens_median": float(np.median(lengths)),

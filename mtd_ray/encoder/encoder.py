@@ -30,8 +30,9 @@ Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
 
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
-# On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_throughput.py).
-_CPU_BATCH_TOKENS = 512
+_GPU_BATCH_TOKENS = 8192
+# On a CPU larger batches fall out of its caches and take longer per text (benchmarks/encode_throughput.py --batch-tokens).
+_CPU_BATCH_TOKENS_PER_THREAD = 256
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,17 @@ class Encoder:
     """Texts → vectors, exactly as the model's own ``encode`` gives them, with less padding.
 
     Texts are tokenised, sorted by length and run in batches of at most ``batch_tokens`` padded tokens. A text's vector does not
-    depend on the texts beside it, up to float rounding. On a CPU batches are kept smaller than ``batch_tokens``, for speed; a batch
-    that does not fit into memory halves the budget. Several threads may use an encoder at once.
+    depend on the texts beside it, up to float rounding. A batch that does not fit into memory halves the budget. Several threads
+    may use an encoder at once.
+
+    Args:
+        batch_tokens: None for what is fastest: 8192 on a GPU; on a CPU 256 for each thread that torch uses, as more would fall out
+            of its caches.
     """
 
-    def __init__(self, model: SentenceTransformer, *, batch_tokens: int = 8192) -> None:
+    def __init__(self, model: SentenceTransformer, *, batch_tokens: int | None = None) -> None:
         self.model = model.eval()
-        self._budget = TokenBudget(_batch_limit(model, batch_tokens))
+        self._budget = TokenBudget(_fastest_batch(model) if batch_tokens is None else batch_tokens)
         # Truncation is a setting inside the tokenizer, and a forward pass takes all cores or the whole GPU: one caller at a time
         # in each. A second caller tokenises meanwhile.
         self._tokenizing = Lock()
@@ -68,7 +73,7 @@ class Encoder:
         trust_remote_code: bool = False,
         dtype: str = "float32",
         device: str | None = None,
-        batch_tokens: int = 8192,
+        batch_tokens: int | None = None,
         backend: str = "torch",
     ) -> Encoder:
         """Load a folder, a hub name or ``package:NAME/SUBFOLDER`` (see :func:`locate_model`).
@@ -78,6 +83,7 @@ class Encoder:
             trust_remote_code: load classes outside sentence-transformers' plain modules; needs code you have read.
             dtype: ``float32``, ``bfloat16`` or ``float16``; vectors come out as float32 whatever it is.
             device: a torch device; None takes a GPU when there is one.
+            batch_tokens: padded tokens of a batch; None for what is fastest on the device.
             backend: ``torch``, or ``openvino-int8`` for 8-bit weights and activations on the CPU (see :mod:`mtd_ray.encoder.int8`).
 
         Raises:
@@ -107,6 +113,11 @@ class Encoder:
     def normalized(self) -> bool:
         """Whether the model itself scales its vectors to length 1."""
         return isinstance(self.model[-1], Normalize)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Padded tokens of a batch; less than at the start when one did not fit into memory."""
+        return self._budget.tokens
 
     @property
     def max_tokens(self) -> int:
@@ -184,9 +195,9 @@ def _unsorted(values: Vectors, order: list[int]) -> Vectors:
     return vectors
 
 
-def _batch_limit(model: SentenceTransformer, batch_tokens: int) -> int:
+def _fastest_batch(model: SentenceTransformer) -> int:
     on_cpu = model.device.type == "cpu" and not isinstance(model[0], StaticEmbedding)
-    return min(batch_tokens, _CPU_BATCH_TOKENS) if on_cpu else batch_tokens
+    return _CPU_BATCH_TOKENS_PER_THREAD * torch.get_num_threads() if on_cpu else _GPU_BATCH_TOKENS
 
 
 def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, device: str | None) -> SentenceTransformer:

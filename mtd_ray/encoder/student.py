@@ -29,8 +29,11 @@ class StudentEncoder:
         self._backbone = list(encoder.model)[:-1]
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | None = None, batch_tokens: int = 8192) -> StudentEncoder:
+    def load(cls, folder: str | Path, *, device: str | None = None, batch_tokens: int | None = None) -> StudentEncoder:
         """Load a folder written by :func:`mtd_ray.export.export_student`.
+
+        Args:
+            device, batch_tokens: as for :meth:`Encoder.load <mtd_ray.encoder.Encoder.load>`.
 
         Raises:
             MtdError: the folder is missing, damaged, or has no heads.

@@ -50,6 +50,14 @@ def test_batches_do_not_change_vectors(minilm: str, encoder: Encoder, texts: lis
     np.testing.assert_allclose(encoder.encode(texts[:20]), one_batch.encode(texts[:20]), atol=1e-5)
 
 
+def test_a_given_batch_size_is_obeyed_on_a_cpu(minilm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    assert Encoder.load(minilm, max_tokens=64, device="cpu", batch_tokens=100_000).batch_tokens == 100_000
+    eight = Encoder.load(minilm, max_tokens=64, device="cpu").batch_tokens
+    monkeypatch.setattr("torch.get_num_threads", lambda: 16)
+    assert Encoder.load(minilm, max_tokens=64, device="cpu").batch_tokens == 2 * eight
+
+
 def test_windows_keep_the_order(encoder: Encoder, texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encoder.encode(texts[:25])
     monkeypatch.setattr("mtd_ray.encoder.encoder._WINDOW_ROWS", 10)
