@@ -77,7 +77,7 @@ def paid_teachers(recipe: Recipe) -> dict[str, str]:
 
 
 def spent_usd(store: ObjectStore, recipe: Recipe) -> dict[str, float]:
-    """Name of each API teacher → dollars that count against ``harvest.budget_usd``; of two names for one teacher, the first has all."""
+    """Name of each API teacher → dollars that count against ``harvest.budget_usd``; of two names for one it is the first's."""
     teachers = paid_teachers(recipe)
     counted = Claims(store, teachers.values()).counted_usd()
     return {name: counted.pop(teacher, 0.0) for name, teacher in teachers.items()}

@@ -31,7 +31,7 @@ _ROUNDING_USD = 1e-9
 
 @dataclass
 class _Account:
-    """One teacher's money in this incarnation. ``written``: storage may hold a claim of it. ``chunk``: what it was last raised by."""
+    """One teacher's money in this incarnation. ``written``: storage may hold its claim. ``chunk``: what it was last raised by."""
 
     claimed: float = 0.0
     spent: float = 0.0

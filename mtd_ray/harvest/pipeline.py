@@ -11,9 +11,8 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 from mtd_ray.config import ApiTeacher, Recipe, Teacher
 from mtd_ray.corpus import Manifest
@@ -88,15 +87,8 @@ def harvest(
     spent = {plan.name: _Spent() for plan in plans}
     if pending := [plan for plan in plans if plan.pending]:
         limits = {plan.name: FailureLimit(store, plan, recipe.harvest.max_failed_share) for plan in pending}
-        limiters = start_limiters({plan.name: plan.teacher for plan in pending})
-        budget = start_budget(store, recipe)
-        try:
-            _harvest_all(Tools(recipe.name, store, limiters, budget), pending, spent, limits)
-        finally:
-            if budget is not None:
-                budget.close()
-            for limiter in limiters.values():
-                limiter.close()
+        with _tools(store, recipe, pending) as tools:
+            _harvest_all(tools, pending, spent, limits)
     # Of finished teachers too: a driver that was killed after its last commit left files and never came to this.
     for fingerprint in dict.fromkeys(plan.fingerprint for plan in plans):
         sweep(store, fingerprint)
@@ -106,6 +98,19 @@ def harvest(
     if pending:
         _log.info("receipts: %s/%s", store.url, write_receipts(store, recipe, receipts))
     return receipts
+
+
+@contextmanager
+def _tools(store: ObjectStore, recipe: Recipe, plans: Sequence[Plan]) -> Iterator[Tools]:
+    """Limiters and budget, which end with the harvest."""
+    with ExitStack() as started:
+        limiters = start_limiters({plan.name: plan.teacher for plan in plans})
+        for limiter in set(limiters.values()):
+            started.callback(limiter.close)
+        budget = start_budget(store, recipe)
+        if budget is not None:
+            started.callback(budget.close)
+        yield Tools(recipe.name, store, limiters, budget)
 
 
 def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
@@ -166,7 +171,7 @@ def _arrived(feed: _Feed) -> list[tuple[str, _News]]:
 
 
 def _count(receipt: Receipt, spent: _Spent) -> None:
-    if receipt.outcome == "error":
+    if receipt.error:
         receipt.raise_error()
     spent.add(receipt)
 
@@ -178,7 +183,7 @@ def _harvest_teacher(plan: Plan, tools: Tools, feed: _Feed, stop: threading.Even
         with closing(receipts_of(plan, tools)) as receipts:
             for receipt in receipts:
                 feed.put((plan.name, receipt))
-                if receipt.outcome == "error":
+                if receipt.error:
                     _let_end(receipts, plan.teacher)
                     return
                 if stop.is_set():
@@ -189,12 +194,14 @@ def _harvest_teacher(plan: Plan, tools: Tools, feed: _Feed, stop: threading.Even
 
 
 def _let_end(receipts: Iterator[Receipt], teacher: Teacher) -> None:
-    """After an error, give the parts under way a moment to meet it too: each then puts away the rows it has paid for."""
+    """After an error, give the parts under way a moment to meet it too: each then puts away the rows it has paid for.
+
+    Parts that were only waiting come back ``skipped``, within milliseconds: they say nothing about those under way.
+    """
     deadline = time.monotonic() + _GRACE_S
-    others = most_workers(teacher) * teacher.parts_in_flight - 1
-    for _ in islice(receipts, others):
-        if time.monotonic() > deadline:
-            return
+    under_way = most_workers(teacher) * teacher.parts_in_flight - 1
+    while under_way > 0 and time.monotonic() < deadline and (receipt := next(receipts, None)) is not None:
+        under_way -= receipt.outcome != "skipped"
 
 
 def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:

@@ -50,7 +50,10 @@ class Tools:
 
 
 def receipts_of(plan: Plan, tools: Tools) -> Generator[Receipt, None, None]:
-    """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors."""
+    """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors.
+
+    No wave of parts is begun after one with an error.
+    """
     pending = in_random_order(plan.pending, SystemRandom())
     for first in range(0, len(pending), _PARTS_PER_WAVE):
         rows = [{"part": json.dumps(asdict(part))} for part in pending[first : first + _PARTS_PER_WAVE]]
@@ -67,8 +70,13 @@ def receipts_of(plan: Plan, tools: Tools) -> Generator[Receipt, None, None]:
             num_cpus=plan.teacher.num_cpus,
             num_gpus=getattr(plan.teacher, "num_gpus", 0.0),
         )
+        failed = False
         for row in harvested.iter_rows():
-            yield Receipt(**row)
+            receipt = Receipt(**row)
+            failed = failed or receipt.error != ""
+            yield receipt
+        if failed:
+            return
 
 
 def _pool(teacher: Teacher, parts: int) -> ActorPoolStrategy:

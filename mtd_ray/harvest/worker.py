@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -51,14 +51,15 @@ class Receipt:
     """What became of one part; the only thing that travels back to the driver.
 
     Attributes:
-        outcome: ``committed`` by this worker, found ``present`` (another attempt was first), or stopped by an ``error``.
+        outcome: ``committed`` by this worker, found ``present`` (another attempt was first), stopped by an ``error``, or
+            ``skipped`` because of an earlier one.
         rows: rows of the part that are now committed.
         failed_rows: rows of them this worker stored without a vector.
         tokens, requests, rejected, usd: spent by this worker on the part; what earlier attempts put away is not counted again.
-        error, message: name of the error's class and its message, when that is the outcome.
+        error, message: name of the class and message of the error that stopped the part or had it skipped.
     """
 
-    outcome: Literal["committed", "present", "error"]
+    outcome: Literal["committed", "present", "error", "skipped"]
     rows: int = 0
     failed_rows: int = 0
     tokens: int = 0
@@ -123,8 +124,9 @@ class PartWorker:
             return self._harvest(part)
         except MtdError as error:
             _log.info("teacher %s, shard %d, part %d: %s", self._name, part.shard.index, part.index, error)
-            self._ended = Receipt.of_error(error)
-            return self._ended
+            receipt = Receipt.of_error(error)
+            self._ended = replace(receipt, outcome="skipped")
+            return receipt
 
     def _harvest(self, part: Part) -> Receipt:
         # Ray redoes a part whose worker died after the commit and before the receipt; it must not be paid for again.
@@ -141,7 +143,8 @@ class PartWorker:
             raise
         spent = attempt.spent
         outcome: Literal["committed", "present"] = "present" if commit is None else "committed"
-        return Receipt(outcome, part.rows, len(attempt.failures), spent.tokens, spent.requests, spent.rejected, spent.usd)
+        failed = 0 if commit is None else commit.failed_rows
+        return Receipt(outcome, part.rows, failed, spent.tokens, spent.requests, spent.rejected, spent.usd)
 
     def _ask(self, texts: pa.Table, attempt: Attempt) -> None:
         """Ask for the rows that are missing, and put answers away that have been in memory only for too long."""
