@@ -26,7 +26,7 @@ class AccountError(TeacherError):
 
 
 class TeacherUnavailable(TeacherError):  # noqa: N818 (a state of the teacher, named as one)
-    """The teacher did not answer after all retries. Nothing of the part was stored; running again continues there."""
+    """The teacher did not answer after all retries. What came in before is stored; running again continues there."""
 
 
 class BudgetSpent(TeacherError):  # noqa: N818 (a state of the budget, named as one)
@@ -34,7 +34,8 @@ class BudgetSpent(TeacherError):  # noqa: N818 (a state of the budget, named as 
 
 
 class BadAnswer(TeacherError):  # noqa: N818 (what was received, named as such)
-    """The teacher's answer does not fit the question: wrong count, wrong size, broken order. It is never stored."""
+    """The teacher's answer does not fit the question: wrong count, wrong size, broken order, or no text at all gets a
+    vector. It is never stored."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,6 +39,7 @@ class CohereWire:
 
     def __init__(self, config: CohereTeacher) -> None:
         self._input_types = config.input_types
+        self.truncates = config.truncate != "NONE"
         self._fixed: dict[str, Any] = {"model": config.model, "embedding_types": ["base64"], "truncate": config.truncate}
         if config.send_dimensions:
             self._fixed["output_dimension"] = config.dimensions

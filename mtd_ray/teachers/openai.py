@@ -20,6 +20,7 @@ class OpenAIWire:
 
     path = "/embeddings"
     parameters = frozenset({"model", "dimensions", "encoding_format"})
+    truncates = False
 
     def __init__(self, config: OpenAITeacher) -> None:
         self._fixed: dict[str, Any] = {"model": config.model, "encoding_format": "base64"}

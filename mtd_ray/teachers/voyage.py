@@ -23,6 +23,7 @@ class VoyageWire:
 
     def __init__(self, config: VoyageTeacher) -> None:
         self._input_types = config.input_types
+        self.truncates = config.truncation
         self._fixed: dict[str, Any] = {"model": config.model, "truncation": config.truncation, "encoding_format": "base64"}
         if config.send_dimensions:
             self._fixed["output_dimension"] = config.dimensions

@@ -32,10 +32,12 @@ class Wire(Protocol):
     Attributes:
         path: what is added to ``base_url``.
         parameters: names of request parameters the recipe decides; a refusal that is about one of them is no text's fault.
+        truncates: a text that is too long is cut by the provider, not refused.
     """
 
     path: str
     parameters: frozenset[str]
+    truncates: bool
 
     def task(self, kind: Kind) -> str | None:
         """The provider's task type for a kind of text. A request holds texts of one task."""

@@ -104,8 +104,33 @@ def test_the_bad_text_is_found_and_the_others_are_kept(server: ProviderServer) -
 
 def test_when_everything_is_refused_the_recipe_is_blamed_not_the_texts(server: ProviderServer) -> None:
     server.set_faults(Fault(kind="status", status=422, code="unprocessable"))
-    with pytest.raises(TeacherError, match="none of the first 8 texts"):
+    with pytest.raises(TeacherError, match=r"not even 'test' \(HTTP 422.*check teachers\.paid"):
         client(server).embed(*passages(TEXTS))
+
+
+def failing(kind: str, containing: str) -> Fault:
+    more = {"status": 400, "code": "content_policy"} if kind == "status" else {}
+    return Fault.model_validate({"kind": kind, "containing": containing} | more)
+
+
+@pytest.mark.parametrize("kind", ["zero", "nan", "status"])
+@pytest.mark.parametrize("rows", [1, 2, 20])
+def test_texts_that_all_fail_are_recorded_when_a_harmless_one_does_not(server: ProviderServer, kind: str, rows: int) -> None:
+    server.set_faults(failing(kind, "text number"))
+    paid_before = server.ledger()["tokens"]
+    stubborn = client(server)
+    answer = stubborn.embed(*passages(TEXTS[:rows]))
+    assert sorted(answer.failures) == list(range(rows))
+    assert answer.tokens == server.ledger()["tokens"] - paid_before, "the harmless one is counted too"
+    again = stubborn.embed(*passages(TEXTS[:1]))
+    assert again.requests == (3 if kind == "nan" else 1), "it is asked for once"
+
+
+def test_nothing_is_recorded_before_the_teacher_is_known_to_work(server: ProviderServer) -> None:
+    server.set_faults(failing("status", ""))
+    answers = client(server, max_inputs=1).answers(*passages(TEXTS), tick_s=10)
+    with pytest.raises(BadAnswer):
+        next(answers)
 
 
 def test_reordered_answers_are_put_in_order(server: ProviderServer) -> None:
@@ -130,6 +155,18 @@ def test_a_vector_size_that_is_not_the_recipes_is_bought_once(server: ProviderSe
     with pytest.raises(BadAnswer, match=rf"33 numbers.*teachers\.paid\.dimensions: {SIZE}"):
         client(server).embed(*passages(TEXTS))
     assert server.ledger()["requests"] == paid_before + 1
+
+
+def test_a_vector_size_that_was_right_before_is_doubted_when_it_is_wrong(server: ProviderServer) -> None:
+    asker = client(server)
+    asker.embed(*passages(TEXTS))
+    server.set_faults(Fault(kind="wrong_size", at=(1, 2)))
+    answer = asker.embed(*passages(TEXTS))
+    assert (answer.requests, answer.failures) == (3, {})
+    np.testing.assert_allclose(answer.vectors, expected(TEXTS), atol=1e-6)
+    server.set_faults(Fault(kind="wrong_size"))
+    with pytest.raises(BadAnswer, match="33 numbers"):
+        asker.embed(*passages(TEXTS))
 
 
 @pytest.mark.parametrize("kind", ["wrong_count", "nan"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,10 @@ import numpy as np
 import orjson
 import pytest
 
-from mtd_ray.config import OpenAITeacher
-from mtd_ray.teachers import AccountError, Answer, BudgetSpent, TeacherError
+from mtd_ray.config import OpenAITeacher, VoyageTeacher
+from mtd_ray.teachers import AccountError, Answer, BudgetSpent, TeacherError, Unlimited
 from mtd_ray.teachers.api import ApiTeacherClient
-from mtd_ray.teachers.batches import TokenCount
+from mtd_ray.teachers.batches import TokenCount, TokenEstimate
 from mtd_ray.teachers.tokenizer import ExactTokens
 from tests.unit.teachers.fake_time import FakeTime
 
@@ -213,3 +214,31 @@ def test_an_answer_that_drips_is_given_up_counted_as_paid_and_asked_for_again(op
 def test_requests_are_filled_by_the_tokens_the_provider_would_count(opened: Any) -> None:
     client = opened(Provider(), count=ExactTokens(len), max_inputs=10, max_request_tokens=3)
     assert sorted(len(answer.rows) for answer in client.answers(*digits(7), tick_s=10)) == [1, 3, 3]
+
+
+def test_a_text_that_is_cut_is_charged_and_believed_only_up_to_the_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNIT_KEY", "sk-unit")
+    config = VoyageTeacher.model_validate(
+        {"provider": "voyage", "model": "m", "base_url": "http://x.test/v1", "api_key": "env:UNIT_KEY", "dimensions": 2}
+        | {"max_tokens": 10, "usd_per_million_tokens": PRICE * 1e6}
+    )
+    asked: list[int] = []
+
+    class Limiter(Unlimited):
+        async def acquire(self, requests: int, tokens: int, inputs: int) -> None:
+            asked.append(tokens)
+
+    async def cut(texts: list[str]) -> httpx.Response:
+        return httpx.Response(200, json={"data": [{"index": 0, "embedding": [1.0, 2.0]}], "usage": {"total_tokens": 10}})
+
+    long = "1" * 300
+    provider, budget, count = Provider(**{f"on_{long}": cut}), Budget(), TokenEstimate()
+    client = ApiTeacherClient(
+        "paid", config, limiter=Limiter(), budget=budget, policy=FakeTime().policy(), count=count,
+        transport=httpx.MockTransport(provider.answer),
+    )  # fmt: skip
+    with contextlib.closing(client):
+        assert client.embed([long], ["passage"]).usd == pytest.approx(10 * PRICE)
+    assert asked == [10]
+    assert count.of(long) == 100, "300 bytes for ten tokens are no lesson"
+    assert budget.settled[0][0] == pytest.approx(PRICE * (300 + 16)), "where the provider cuts is only its own word"
