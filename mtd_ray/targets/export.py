@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -46,6 +46,9 @@ class Exported:
 
 
 class _Table(Protocol):
+    def shards(self) -> dict[int, bool]:
+        """Shards that have rows in the table → whether all their files are there."""
+
     def write(self, shard: int, batches: pa.RecordBatchReader) -> None:
         """Put a shard's rows in, in place of those it had."""
 
@@ -76,7 +79,8 @@ def export_targets(
         Each teacher's table when it is complete.
 
     Raises:
-        TargetError: a teacher is not harvested to the end, its targets are damaged, or the folder holds another export.
+        TargetError: a teacher is not harvested to the end, its targets are damaged, or its folder holds another export or things
+            that nothing is known about.
         MtdError: the package that writes Delta tables is not installed.
     """
     for name in recipe.teachers if teachers is None else teachers:
@@ -93,53 +97,62 @@ class _Export:
     ) -> None:
         teacher = recipe.teachers[name]
         self._store, self._manifest, self._to, self._name, self._with_text = store, manifest, to, name, with_text
+        self._url, self._record_key = f"{to.url}/{name}", f"{name}{_RECORD}"
         self._targets = TargetStore(store, teacher_fingerprint(teacher), recipe.harvest.part_rows, teacher.dimensions)
         self._dimensions = teacher.dimensions
         self._what = {"teacher": teacher_fingerprint(teacher), "format": form, "text": with_text}
         self._table: _Table = ParquetTable(to, name) if form == "parquet" else DeltaTable(to, name)
 
     def run(self) -> Exported:
-        there = self._recorded()
+        recorded, there = self._recorded(), self._table.shards()
         written = 0
         for shard in self._manifest.shards:
             state = self._state(shard)
-            if there.get(str(shard.index)) != state:
-                batches = pa.RecordBatchReader.from_batches(self._schema(), self._batches(shard))
-                self._table.write(shard.index, batches)
-                there[str(shard.index)] = state
-                self._record(there)
+            if recorded.get(shard.index) != state or not there.get(shard.index):
+                self._write(shard, state, recorded)
                 written += 1
-        self._remove_surplus(there)
-        url = f"{self._to.url}/{self._name}"
-        return Exported(self._name, url, self._manifest.rows, written, len(self._manifest.shards) - written)
+        self._remove_surplus(recorded, there)
+        return Exported(self._name, self._url, self._manifest.rows, written, len(self._manifest.shards) - written)
 
-    def _remove_surplus(self, there: dict[str, str]) -> None:
+    def _write(self, shard: Shard, state: str, recorded: dict[int, str]) -> None:
+        if recorded.pop(shard.index, None) is not None:
+            self._record(recorded)  # interrupted after the table was written, the record would tell of rows that are gone
+        self._table.write(shard.index, pa.RecordBatchReader.from_batches(self._schema(), self._batches(shard)))
+        recorded[shard.index] = state
+        self._record(recorded)
+
+    def _remove_surplus(self, recorded: dict[int, str], there: Iterable[int]) -> None:
         """Shards of a longer corpus that was exported here before."""
-        known = {str(shard.index) for shard in self._manifest.shards}
-        for index in [index for index in there if index not in known]:
-            self._table.remove(int(index))
-            del there[index]
-            self._record(there)
+        known = {shard.index for shard in self._manifest.shards}
+        for index in set(there) - known:
+            self._table.remove(index)
+        if recorded.keys() - known:
+            self._record({index: state for index, state in recorded.items() if index in known})
 
-    def _recorded(self) -> dict[str, str]:
-        """Shard → the state that was written."""
-        key = f"{self._name}{_RECORD}"
-        data = self._to.find(key)
+    def _recorded(self) -> dict[int, str]:
+        """Shard → the state that was written. The record comes before the first shard: what has none is not ours to change."""
+        found = self._found_record()
+        if not isinstance(found, str):
+            return found
+        if next(self._to.list(self._name), None) is not None:
+            raise TargetError(f"{self._url} {found}: delete that folder and {self._to.url}/{self._record_key}, or export elsewhere")
+        self._record({})
+        return {}
+
+    def _found_record(self) -> dict[int, str] | str:
+        """What :meth:`_record` has written; or, of a folder that is not empty, what is wrong."""
+        data = self._to.find(self._record_key)
         if data is None:
-            return {}
+            return "is not empty, and there is no record of what it holds"
         try:
             record: dict[str, Any] = json.loads(data)
-            shards: dict[str, str] = record.pop("shards")
-        except (ValueError, KeyError, AttributeError):
-            raise TargetError(f"{self._to.url}/{key} is damaged: delete it and export again") from None
-        if record != self._what:
-            raise TargetError(
-                f"{self._to.url}/{self._name} holds another export (another teacher, format or text): delete it or go elsewhere"
-            )
-        return shards
+            shards = {int(shard): str(state) for shard, state in record.pop("shards").items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return "is not empty, and the record of what it holds is damaged"
+        return shards if record == self._what else "holds another export (another teacher, format or text)"
 
-    def _record(self, shards: dict[str, str]) -> None:
-        self._to.put(f"{self._name}{_RECORD}", json.dumps(self._what | {"shards": shards}, indent=1).encode())
+    def _record(self, shards: dict[int, str]) -> None:
+        self._to.put(self._record_key, json.dumps(self._what | {"shards": shards}, indent=1).encode())
 
     def _state(self, shard: Shard) -> str:
         """Digest of what a shard's rows are made of: its texts and its parts' files."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,11 @@ class ParquetTable:
 
     def __init__(self, to: ObjectStore, name: str) -> None:
         self._to, self._name = to, name
+
+    def shards(self) -> dict[int, bool]:
+        """Shards that have rows in the table → whether all their files are there."""
+        names = (re.search(r"/shard-(\d{5,})\.parquet$", info.key) for info in self._to.list(self._name))
+        return {int(name[1]): True for name in names if name}
 
     def write(self, shard: int, batches: pa.RecordBatchReader) -> None:
         """Put a shard's rows in, in place of those it had. They pass through a local file: object stores take a file whole."""
@@ -54,7 +61,23 @@ class DeltaTable:
         except ImportError:
             raise MtdError("a Delta table needs the 'deltalake' package: pip install 'mtd-ray[delta]'") from None
         self._deltalake = deltalake
-        self._to, self._url = to, f"{to.url}/{name}"
+        self._to, self._name, self._url = to, name, f"{to.url}/{name}"
+
+    def shards(self) -> dict[int, bool]:
+        """Shards that have rows in the table → whether all their files are there."""
+        files = self._called("read", self._files)
+        there = {info.key for info in self._to.list(self._name)} if files else set()
+        shards: dict[int, bool] = {}
+        for shard, path in files:
+            shards[shard] = shards.get(shard, True) and f"{self._name}/{path}" in there
+        return shards
+
+    def _files(self) -> list[tuple[int, str]]:
+        """Shard and path of each data file of the table, as its log has them."""
+        if not self._deltalake.DeltaTable.is_deltatable(self._url, self._options()):
+            return []
+        files = pa.table(self._open().get_add_actions(flatten=True))
+        return list(zip(files["partition.shard"].to_pylist(), files["path"].to_pylist(), strict=True))
 
     def write(self, shard: int, batches: pa.RecordBatchReader) -> None:
         """Put a shard's rows in, in place of those it had."""
@@ -68,27 +91,45 @@ class DeltaTable:
             max_row_group_size=max(1, _ROW_GROUP_BYTES // (4 * vector.list_size)),
         )
         replaced = {"mode": "overwrite", "predicate": f"shard = {shard}", "partition_by": ["shard"]}
-        self._commit(
-            lambda: self._deltalake.write_deltalake(
-                self._url,
-                pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in batches)),
-                **replaced,
-                target_file_size=1 << 40,
-                writer_properties=properties,
-                storage_options=self._options(),
+        failures: list[BaseException] = []
+
+        def cast() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from (batch.cast(schema) for batch in batches)
+            except BaseException as error:  # the library would make it an error of its own, with a trace for its message
+                failures.append(error)
+                raise
+
+        try:
+            self._called(
+                "write",
+                lambda: self._deltalake.write_deltalake(
+                    self._url,
+                    pa.RecordBatchReader.from_batches(schema, cast()),
+                    **replaced,
+                    target_file_size=1 << 40,
+                    writer_properties=properties,
+                    storage_options=self._options(),
+                ),
             )
-        )
+        except StorageError:
+            if failures:
+                raise failures[0] from None
+            raise
 
     def remove(self, shard: int) -> None:
         """Take a shard's rows out."""
-        self._commit(lambda: self._deltalake.DeltaTable(self._url, storage_options=self._options()).delete(f"shard = {shard}"))
+        self._called("write", lambda: self._open().delete(f"shard = {shard}"))
+
+    def _open(self) -> Any:
+        return self._deltalake.DeltaTable(self._url, storage_options=self._options())
 
     def _options(self) -> dict[str, str]:
         # Asked for at each write: credentials of a role are good for an hour.
         return table_options(self._to.url, self._to.endpoint, self._to.region)
 
-    def _commit(self, change: Any) -> None:
+    def _called(self, verb: str, call: Callable[[], Any]) -> Any:
         try:
-            change()
+            return call()
         except (self._deltalake.exceptions.DeltaError, OSError) as error:
-            raise StorageError(f"cannot write the Delta table {self._url}: {first_line(error)}") from None
+            raise StorageError(f"cannot {verb} the Delta table {self._url}: {first_line(error)}") from None

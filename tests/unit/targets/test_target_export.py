@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,81 @@ def test_an_unfinished_harvest_is_not_exported(run: tuple[ObjectStore, Recipe, M
         export(run, tmp_path)
 
 
-def test_another_export_is_not_mixed_in(run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path) -> None:
+def test_another_export_is_not_mixed_in_until_its_folder_is_deleted(
+    run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path
+) -> None:
     export(run, tmp_path)
-    with pytest.raises(TargetError, match="holds another export"):
+    with pytest.raises(TargetError, match=f"{tmp_path}/t holds another export.*delete that folder and {tmp_path}/t.export.json"):
         export(run, tmp_path, with_text=True)
+    shutil.rmtree(tmp_path / "t")
+    assert export(run, tmp_path, with_text=True).written == 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("gone", ["everything", "one shard"])
+def test_what_was_deleted_from_the_table_is_written_again(
+    run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path, form: Format, gone: str
+) -> None:
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("deltalake")
+    export(run, tmp_path, form)
+    if gone == "everything":
+        shutil.rmtree(tmp_path / "t")
+    else:
+        (one,) = tmp_path.glob("t/shard-00001.parquet" if form == "parquet" else "t/shard=1/*.parquet")
+        one.unlink()
+    assert export(run, tmp_path, form).written == (3 if gone == "everything" else 1)
+    read = polars.read_delta if form == "delta" else polars.read_parquet
+    assert_is_everything(read(f"{tmp_path}/t").to_dicts())
+
+
+@pytest.mark.parametrize("harm", ["no record", "damaged"])
+def test_a_folder_without_a_sound_record_is_left_alone(
+    run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path, harm: str
+) -> None:
+    """Its shards may be another teacher's, or more than the corpus has."""
+    export(run, tmp_path)
+    record = tmp_path / "t.export.json"
+    record.write_bytes(record.read_bytes()[:-9])
+    if harm == "no record":
+        record.unlink()
+    with pytest.raises(TargetError, match=f"{tmp_path}/t is not empty, and .*{harm}.*delete that folder and {record}"):
+        export(run, tmp_path)
+    shutil.rmtree(tmp_path / "t")
+    assert export(run, tmp_path).written == 3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_interrupted_export_goes_on_and_leaves_no_rows_of_another_corpus(
+    run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polars = pytest.importorskip("polars")
+    pytest.importorskip("deltalake")
+    store, recipe, manifest = run
+    put, records = ObjectStore.put, list[str]()
+
+    def killed(self: ObjectStore, key: str, data: bytes) -> None:
+        records.append(key)
+        if len(records) == 4:  # the last shard's rows are in, its record is not
+            raise KeyboardInterrupt
+        put(self, key, data)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(ObjectStore, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export(run, tmp_path, form)
+    shorter = Manifest("c" * 64, manifest.shards[:2], {}, {})
+    assert export((store, recipe, shorter), tmp_path, form).written == 0
+    read = polars.read_delta if form == "delta" else polars.read_parquet
+    assert sorted(set(read(f"{tmp_path}/t")["shard"])) == [0, 1]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_damaged_targets_are_named_as_such(run: tuple[ObjectStore, Recipe, Manifest], tmp_path: Path, form: Format) -> None:
+    pytest.importorskip("deltalake")
+    store, recipe, _ = run
+    fingerprint = teacher_fingerprint(recipe.teachers["t"])
+    for info in list(store.list(layout.parts_data(fingerprint))):
+        store.put(info.key, b"damaged")
+    with pytest.raises(TargetError, match=r"is damaged .*Delete this commit and harvest again"):
+        export(run, tmp_path, form)
