@@ -92,20 +92,13 @@ class DeltaTable:
         )
         replaced = {"mode": "overwrite", "predicate": f"shard = {shard}", "partition_by": ["shard"]}
         failures: list[BaseException] = []
-
-        def cast() -> Iterator[pa.RecordBatch]:
-            try:
-                yield from (batch.cast(schema) for batch in batches)
-            except BaseException as error:  # the library would make it an error of its own, with a trace for its message
-                failures.append(error)
-                raise
-
+        reader = pa.RecordBatchReader.from_batches(schema, _cast(batches, schema, failures))
         try:
             self._called(
                 "write",
                 lambda: self._deltalake.write_deltalake(
                     self._url,
-                    pa.RecordBatchReader.from_batches(schema, cast()),
+                    reader,
                     **replaced,
                     target_file_size=1 << 40,
                     writer_properties=properties,
@@ -133,3 +126,12 @@ class DeltaTable:
             return call()
         except (self._deltalake.exceptions.DeltaError, OSError) as error:
             raise StorageError(f"cannot {verb} the Delta table {self._url}: {first_line(error)}") from None
+
+
+def _cast(batches: pa.RecordBatchReader, schema: pa.Schema, failures: list[BaseException]) -> Iterator[pa.RecordBatch]:
+    """The batches with another schema. An error is put into ``failures``: the library that reads them would make it one of its own."""
+    try:
+        yield from (batch.cast(schema) for batch in batches)
+    except BaseException as error:
+        failures.append(error)
+        raise
