@@ -7,7 +7,6 @@ import contextlib
 import logging
 import math
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +23,9 @@ from mtd_ray.teachers import BudgetSpent, TeacherUnavailable
 
 _log = logging.getLogger(__name__)
 
-_ACTOR_PATIENCE_S = 120.0
+_CLOSED_WITHIN_S = 120.0
+# Of calls to an actor that is away: two minutes of trying. Not measured by the clock, for a call may rightly wait for money.
+_MOST_FAILURES = 240
 _NAP_S = 0.5
 # When money under way is all that could make room, and nothing comes back for this long, who holds it is dead or held up.
 _SETTLED_WITHIN_S = 180.0
@@ -53,6 +54,8 @@ class BudgetActor:
         self._settled.clear()
         if await asyncio.to_thread(self._ledger.claim, teacher, usd):
             return
+        if self._settled.is_set():
+            return  # while the claim was refused, which knew nothing of it
         if self._ledger.reserved_usd > 0:
             try:
                 await asyncio.wait_for(self._settled.wait(), _SETTLED_WITHIN_S)
@@ -103,22 +106,18 @@ class TeacherBudget:
         return TeacherBudget, (self._actor, self._teacher)
 
     async def reserve(self, usd: float) -> None:
-        deadline = time.monotonic() + _ACTOR_PATIENCE_S
-        while True:
+        for _ in range(_MOST_FAILURES):
             try:
                 incarnation = await self._actor.reserve.remote(self._teacher, usd)
             except RayTaskError as error:
                 raise error.cause if isinstance(error.cause, MtdError) else error from None
             except RayActorError:
-                if time.monotonic() > deadline:
-                    raise TeacherUnavailable(
-                        "the budget actor did not come back; check the cluster's nodes and run again"
-                    ) from None
                 await asyncio.sleep(_NAP_S)
             else:
                 with self._noting:
                     self._granted.setdefault(usd, []).append(incarnation)
                 return
+        raise TeacherUnavailable("the budget actor did not come back; check the cluster's nodes and run again")
 
     def settle(self, reserved: float, spent: float) -> None:
         with self._noting:
@@ -148,7 +147,7 @@ class SharedBudget:
     def close(self) -> None:
         """Write down what was really spent, and end the actor. Without it, all that was claimed counts as spent."""
         try:
-            ray.get(self._actor.close.remote(), timeout=_ACTOR_PATIENCE_S)
+            ray.get(self._actor.close.remote(), timeout=_CLOSED_WITHIN_S)
         except (RayActorError, RayTaskError, GetTimeoutError):
             _log.warning("the budget could not be closed: up to a few seconds' dollars more than was spent stay counted")
         ray.kill(self._actor)  # Ray does not end it by itself: it never learns that workers of a dataset have let go of a handle

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import reduce
 from typing import Any, NamedTuple
 
 import ray
@@ -19,7 +21,8 @@ from mtd_ray.teachers.base import NO_HINTS, RateHints, TeacherUnavailable
 
 _LONGEST_NAP_S = 0.1
 _RETRY_S = 0.5
-_ACTOR_PATIENCE_S = 120.0
+# Of calls to an actor that is away: two minutes of trying. Not measured by the clock, for a call may rightly wait for hours.
+_MOST_FAILURES = 240
 _MOST_WAITERS = 100_000
 _LITTLE_LEFT = 0.05
 
@@ -81,6 +84,7 @@ class SharedLimiter:
         self._actor = actor
         self._learnt: Learnt | None = None
         self._limits: Mapping[str, float] = {}
+        self._life = ""
 
     @classmethod
     def start(cls, quota: QuotaConfig, currency: Currency = "tokens") -> SharedLimiter:
@@ -102,20 +106,22 @@ class SharedLimiter:
         Raises:
             TeacherUnavailable: the actor stays away; Ray restarts it when there is a node to run it.
         """
-        away_since: float | None = None
         amounts = Amounts(requests, tokens, inputs)
-        while True:
+        for _ in range(_MOST_FAILURES):
             try:
                 grant: Grant = await self._actor.acquire.remote(amounts, self._learnt)
             except RayActorError:
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > _ACTOR_PATIENCE_S:
-                    raise TeacherUnavailable("the quota actor did not come back; check the cluster's nodes and run again") from None
                 await asyncio.sleep(_RETRY_S)
             else:
-                self._learnt = grant.learnt or self._learnt
-                _granted.set(grant)
+                self._note(grant)
                 return
+        raise TeacherUnavailable("the quota actor did not come back; check the cluster's nodes and run again")
+
+    def _note(self, grant: Grant) -> None:
+        self._learnt = grant.learnt or self._learnt
+        if grant.life != self._life:  # a new life has not been told the provider's limits
+            self._life, self._limits = grant.life, {}
+        _granted.set(grant)
 
     def report(self, *, rejected: bool, hints: RateHints = NO_HINTS) -> None:
         """Send word without waiting. A word that is lost with the actor is not missed: its next life measures anew."""
@@ -131,15 +137,23 @@ class SharedLimiter:
 
 
 def start_limiters(teachers: Mapping[str, Teacher]) -> dict[str, SharedLimiter]:
-    """One limiter per account, by the name of each API teacher: teachers of one account share its quota."""
-    accounts: dict[tuple[str, ...], SharedLimiter] = {}
-    limiters = {}
+    """One limiter per account, by the name of each API teacher: teachers of one account share the tighter of their quotas."""
+    accounts: defaultdict[tuple[str, ...], dict[str, ApiTeacher]] = defaultdict(dict)
     for name, teacher in teachers.items():
         if isinstance(teacher, ApiTeacher):
-            account = account_of(teacher)
-            accounts[account] = accounts.get(account) or SharedLimiter.start(teacher.quota, _currency_of(teacher))
-            limiters[name] = accounts[account]
+            accounts[account_of(teacher)][name] = teacher
+    limiters: dict[str, SharedLimiter] = {}
+    for sharing in accounts.values():
+        first = next(iter(sharing.values()))
+        quota = reduce(_tighter, (teacher.quota for teacher in sharing.values()))
+        limiters |= dict.fromkeys(sharing, SharedLimiter.start(quota, _currency_of(first)))
     return limiters
+
+
+def _tighter(one: QuotaConfig, other: QuotaConfig) -> QuotaConfig:
+    """The lower limit in each currency; one that is not given limits nothing."""
+    given = [{name: limit for name, limit in quota if limit is not None} for quota in (one, other)]
+    return QuotaConfig(**{name: min(limits[name] for limits in given if name in limits) for name in {**given[0], **given[1]}})
 
 
 def _currency_of(teacher: ApiTeacher) -> Currency:

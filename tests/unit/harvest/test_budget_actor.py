@@ -34,6 +34,24 @@ def test_money_under_way_is_waited_for(local_store: ObjectStore) -> None:
     asyncio.run(scenario())
 
 
+def test_a_settlement_while_a_claim_is_refused_is_not_overlooked(local_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        actor = BudgetActor(local_store, 10.0, [TEACHER])
+        incarnation = await actor.reserve(TEACHER, 9.0)
+        claim, loop = actor._ledger.claim, asyncio.get_running_loop()
+
+        def refused(teacher: str, usd: float) -> bool:
+            monkeypatch.undo()
+            answer = claim(teacher, usd)
+            asyncio.run_coroutine_threadsafe(actor.settle(incarnation, TEACHER, 9.0, 1.0), loop).result()
+            return answer
+
+        monkeypatch.setattr(actor._ledger, "claim", refused)
+        assert await actor.reserve(TEACHER, 2.0) == incarnation
+
+    asyncio.run(scenario())
+
+
 def test_with_nothing_under_way_the_budget_is_spent_at_once(local_store: ObjectStore) -> None:
     async def scenario() -> None:
         actor = BudgetActor(local_store, 10.0, [TEACHER])

@@ -128,25 +128,42 @@ def test_a_rejection_from_before_a_restart_says_nothing_about_the_new_life() -> 
     assert asyncio.run(ask()) is None
 
 
-def test_an_actor_that_stays_away_makes_the_teacher_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quota, "_ACTOR_PATIENCE_S", 0.0)
+def test_a_restarted_actor_is_told_the_providers_limits_again() -> None:
+    async def ask() -> list[int]:
+        handle, told = Handle(actor()), []
+        limiter = SharedLimiter(handle)
+        for restarts in (False, False, True, False):
+            if restarts:
+                handle._actor = actor()
+            await limiter.acquire(1, 1, 1)
+            limiter.report(rejected=False, hints=RateHints(limits={"tokens": 1_000}, remaining={"tokens": 900}))
+            await asyncio.sleep(0)
+            told.append(len(handle.reports))
+        return told
+
+    assert asyncio.run(ask()) == [1, 1, 2, 2]
+
+
+def test_an_actor_that_stays_away_makes_the_teacher_unavailable() -> None:
     with pytest.raises(TeacherUnavailable, match="quota actor"):
-        asyncio.run(SharedLimiter(Handle(actor(), away=100)).acquire(1, 1, 1))
+        asyncio.run(SharedLimiter(Handle(actor(), away=1_000)).acquire(1, 1, 1))
 
 
 def test_teachers_of_one_account_share_its_quota_and_cohere_is_limited_in_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
+    started: list[tuple[QuotaConfig, str]] = []
 
-    def start(_: QuotaConfig, currency: str) -> SharedLimiter:
-        started.append(currency)
+    def start(quota: QuotaConfig, currency: str) -> SharedLimiter:
+        started.append((quota, currency))
         return SharedLimiter(None)
 
     monkeypatch.setattr(SharedLimiter, "start", start)
-    small = OpenAITeacher(provider="openai", model="m", dimensions=4)
-    short = small.model_copy(update={"dimensions": 2})
+    small = OpenAITeacher(
+        provider="openai", model="m", dimensions=4, quota=QuotaConfig(tokens_per_minute=5.0, requests_per_minute=9.0)
+    )
+    short = small.model_copy(update={"dimensions": 2, "quota": QuotaConfig(tokens_per_minute=3.0)})
     cohere = CohereTeacher(provider="cohere", model="m", dimensions=4)
     limiters = quota.start_limiters({"small": small, "short": short, "cohere": cohere})
     assert account_of(small) == account_of(short)
     assert limiters["small"] is limiters["short"]
     assert limiters["small"] is not limiters["cohere"]
-    assert started == ["tokens", "inputs"]
+    assert started == [(QuotaConfig(tokens_per_minute=3.0, requests_per_minute=9.0), "tokens"), (QuotaConfig(), "inputs")]
