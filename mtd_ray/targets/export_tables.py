@@ -129,7 +129,7 @@ class DeltaTable:
 
 
 def _cast(batches: pa.RecordBatchReader, schema: pa.Schema, failures: list[BaseException]) -> Iterator[pa.RecordBatch]:
-    """The batches with another schema. An error is put into ``failures``: the library that reads them would make it one of its own."""
+    """The batches with another schema. An error goes into ``failures``: the library that reads them would make it its own."""
     try:
         yield from (batch.cast(schema) for batch in batches)
     except BaseException as error:
