@@ -32,6 +32,8 @@ def header_safe_key(reference: str) -> str:
         RecipeError: the reference leads nowhere, or what it leads to cannot be a key.
     """
     key = resolve_secret(reference).strip()
+    if not key:
+        raise RecipeError(f"secret {reference} is blank; store the provider's key there")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise RecipeError(f"secret {reference} holds characters that no API key has (a space, a line break, a non-ASCII letter)")
     return key
