@@ -94,6 +94,8 @@ class ApiTeacher(Frozen):
     ``max_inputs``, ``max_request_tokens``, ``max_tokens``: the provider's caps on texts and tokens of a request, and on tokens of a
     text. A request is filled up to what ``catalog.yaml`` knows of the model or, for models that it does not list, of the provider.
     ``send_dimensions: false`` leaves the size out of the request, for models that have only one.
+    ``patience_s``: how long a request waits, over all its repeats, for a server that answered before and then fails, or for a rate
+    limit that turns it away. A server that never answered is given up after seven attempts.
     ``usd_per_million_tokens`` overrides the catalogue's price. ``workers`` is a number, or bounds ``{min, max}``; each works at
     ``parts_in_flight`` parts at once and has at most ``requests_in_flight`` requests under way.
     """
@@ -112,6 +114,7 @@ class ApiTeacher(Frozen):
     max_tokens: PositiveInt
     quota: QuotaConfig = QuotaConfig()
     timeout_s: PositiveFloat = 60.0
+    patience_s: PositiveFloat = 900.0
     usd_per_million_tokens: Weight | None = None
     workers: PositiveInt | WorkerRange = 2
     parts_in_flight: PositiveInt = 4

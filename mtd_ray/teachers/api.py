@@ -40,7 +40,7 @@ class ApiTeacherClient:
         config: its recipe entry.
         limiter: shares the account's quota with other workers.
         budget: the cap on dollars shared with other workers.
-        policy: waiting and retrying.
+        policy: waiting and retrying; by default with the recipe's patience.
         count: the tokens of a text; by default the provider's tokenizer where it can be had, else an estimate.
         transport: replaces the network in tests.
 
@@ -60,7 +60,7 @@ class ApiTeacherClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._name, self._config, self._count = name, config, count
-        self._policy = policy or RetryPolicy()
+        self._policy = policy or RetryPolicy(patience_s=config.patience_s)
         self._wire = wire_of(config)
         repeats = RetryCredits(self._policy)
         self._endpoint = Endpoint(

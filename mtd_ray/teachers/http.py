@@ -31,7 +31,7 @@ _NEVER_SENT = (
 
 @dataclass
 class _Troubles:
-    """What one request has been through: failures, rejections, seconds waited."""
+    """What one request has been through: failures, rejections, seconds waited for leave to repeat it and for answers."""
 
     failures: int = 0
     turned_away: int = 0
@@ -75,6 +75,7 @@ class Endpoint:
         self._teacher, self._wire, self._key, self._timeout_s = teacher, wire, key, timeout_s
         self._url, user = split_url(url.rstrip("/") + wire.path, teacher)
         self._limiter, self._purse, self._policy, self._repeats = limiter, purse, policy, repeats
+        self._answered = False
         secret = header_safe_key(key)
         self._refusals = Refusals(teacher, self._url, key=key, secret=secret, wire=wire)
         self._http = httpx.AsyncClient(
@@ -101,7 +102,7 @@ class Endpoint:
         """
         troubles = _Troubles()
         while True:
-            outcome = await self._attempt(request, errand)
+            outcome = await self._attempt(request, errand, troubles)
             if isinstance(outcome, Reply):
                 return outcome
             if isinstance(outcome, httpx.Response):
@@ -113,16 +114,19 @@ class Endpoint:
                 self._refusals.require_repeatable(outcome)
             await self._wait_for_server(outcome, errand, troubles)
 
-    async def _attempt(self, request: Request, errand: Errand) -> Reply | httpx.Response | httpx.RequestError:
+    async def _attempt(self, request: Request, errand: Errand, troubles: _Troubles) -> Reply | httpx.Response | httpx.RequestError:
         if errand.over:
             raise GivenUpError
-        await self._limiter.acquire(1, request.tokens, request.inputs)
         async with self._purse.purchase(request.most_tokens) as purchase:
+            # After the money: a grant that has to wait for money would be sent later, together with others that did.
+            await self._limiter.acquire(1, request.tokens, request.inputs)
             errand.requests += 1
             errand.on_the_way = True
             purchase.spent = purchase.reserved  # until an answer says otherwise: what is sent may have been paid for
             try:
+                sent = self._policy.clock()
                 outcome = await self._send(request.body)
+                troubles.waited += self._policy.clock() - sent
                 return self._booked(outcome, request, errand, purchase)
             finally:
                 errand.on_the_way = False
@@ -147,6 +151,7 @@ class Endpoint:
         if outcome.status_code != 200:
             purchase.spent = 0.0
             return outcome
+        self._answered = True
         self._limiter.report(rejected=False, hints=read_hints(outcome.headers, rejected=False))
         content = self._wire.parse(outcome.content)
         reply = Reply(content, self._wire.read_usage(content))
@@ -175,18 +180,34 @@ class Endpoint:
 
     async def _wait_for_server(self, outcome: httpx.Response | httpx.RequestError, errand: Errand, troubles: _Troubles) -> None:
         troubles.failures += 1
-        if troubles.failures >= self._policy.attempts:
-            raise self._unavailable(outcome, troubles)
         delay = self._policy.delay(troubles.failures - 1)
         if isinstance(outcome, httpx.Response):
             delay = max(delay, min(read_hints(outcome.headers).retry_after or 0.0, self._policy.longest_delay_s))
-        _log.info("teacher %s: %s; asking again in %.1f s", self._teacher, self._refusals.describe(outcome), delay)
+        if self._is_gone(troubles, delay):
+            raise self._unavailable(outcome, troubles)
+        self._tell(outcome, troubles, delay)
         await self._pause(delay, errand, troubles)
         if not isinstance(outcome, _NEVER_SENT):  # what never reached the server was no burden to it
             waited = await self._repeats.spend(troubles.failures, self._policy.patience_s - troubles.waited)
             if waited is None:
                 raise self._unavailable(outcome, troubles)
             troubles.waited += waited
+
+    def _is_gone(self, troubles: _Troubles, delay: float) -> bool:
+        """A server that answered before is given time to come back; one that never did may not be there at all."""
+        if self._answered:
+            return troubles.waited + delay > self._policy.patience_s
+        return troubles.failures >= self._policy.attempts
+
+    def _tell(self, outcome: httpx.Response | httpx.RequestError, troubles: _Troubles, delay: float) -> None:
+        what = self._refusals.describe(outcome)
+        if troubles.failures == self._policy.attempts:
+            _log.warning(
+                "teacher %s: %s has not answered in %d attempts (%s); it has %.0f s more to come back",
+                *(self._teacher, self._url, troubles.failures, what, self._policy.patience_s - troubles.waited),
+            )
+        else:
+            _log.info("teacher %s: %s; asking again in %.1f s", self._teacher, what, delay)
 
     async def _pause(self, delay: float, errand: Errand, troubles: _Troubles) -> None:
         if errand.over:

@@ -20,11 +20,11 @@ class RetryPolicy:
     """When and how long to wait before asking again. Time and chance are parameters so that tests need no real ones.
 
     Attributes:
-        attempts: tries of one request while the server fails or the connection breaks.
+        attempts: tries of one request while the server fails or the connection breaks, if it never answered any request.
         first_delay_s, longest_delay_s: the wait is drawn evenly from 0 to a bound that doubles from the first to the longest
             ("full jitter"), so that workers do not come back together.
-        patience_s: how long one request may wait, after rejections or for the leave to be repeated, before the teacher counts
-            as unavailable.
+        patience_s: how long one request may wait, after rejections or for a server that answered others before, before the
+            teacher counts as unavailable. Waiting for the quota does not count.
         grace_s: how long requests that are on their way, and so paid for, may still come in after another one failed for good.
         sleep, chance, clock: wait some seconds; draw from 0 to 1; seconds that only grow.
     """

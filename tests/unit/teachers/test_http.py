@@ -67,6 +67,7 @@ class Harness:
         self.limiter, self.budget, self.errand = RecordingLimiter(), RecordingBudget(), Errand()
         self.time = FakeTime()
         self.naps = self.time.naps
+        self.answer_s = 0.0
         self.urls: list[str] = []
         self.authorizations: list[str] = []
         self._script: Iterator[httpx.Response | Exception] = iter(script)
@@ -87,6 +88,7 @@ class Harness:
         )
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.time.now += self.answer_s
         self.urls.append(str(request.url))
         self.authorizations.append(request.headers["authorization"])
         what = next(self._script)
@@ -132,6 +134,40 @@ def test_retries_are_bounded_and_the_last_failure_is_told() -> None:
     with pytest.raises(TeacherUnavailable, match=r"7 attempts.*HTTP 502: bad gateway"):
         harness.post()
     assert harness.errand.requests == 7
+
+
+def test_a_server_that_answered_before_has_a_quarter_of_an_hour_to_come_back() -> None:
+    harness = Harness(answered(7), *[httpx.ConnectError("restarting")] * 60, answered(8), *[error(502)] * 200)
+    harness.post()
+    assert harness.post().counted == 8
+    assert sum(harness.naps) > 800
+    harness.naps.clear()
+    with pytest.raises(TeacherUnavailable, match="HTTP 502"):
+        harness.post()
+    assert 800 < sum(harness.naps) <= 900
+
+
+def test_timeouts_use_up_the_patience_too() -> None:
+    harness = Harness(answered(7), *[httpx.ReadTimeout("slow")] * 200)
+    harness.post()
+    harness.answer_s = 60.0
+    with pytest.raises(TeacherUnavailable):
+        harness.post()
+    assert harness.time.now <= 900 + 60
+
+
+def test_money_is_set_aside_before_the_quota_is_asked_and_goes_back_when_that_fails() -> None:
+    harness = Harness(answered(7))
+
+    async def gone(requests: int, tokens: int, inputs: int) -> None:
+        assert harness.budget.reserved == [20.0]
+        raise TeacherUnavailable("the quota actor did not come back")
+
+    harness.limiter.acquire = gone  # type: ignore[method-assign]
+    with pytest.raises(TeacherUnavailable):
+        harness.post()
+    assert harness.budget.settled == [(20.0, 0.0)]
+    assert harness.errand.requests == 0
 
 
 def test_rate_limit_is_reported_waited_for_and_not_counted_as_failure() -> None:
@@ -295,6 +331,12 @@ def test_a_value_that_cannot_be_a_key_is_refused_without_showing_it(value: str, 
     with pytest.raises(RecipeError, match="env:H_KEY holds characters") as caught:
         Harness()
     assert "sk" not in str(caught.value)
+
+
+def test_a_blank_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("H_KEY", " \t ")
+    with pytest.raises(RecipeError, match="env:H_KEY is blank"):
+        Harness()
 
 
 def test_a_missing_key_is_named_by_its_reference(monkeypatch: pytest.MonkeyPatch) -> None:
