@@ -14,7 +14,7 @@ from mtd_ray.corpus import Manifest, Shard, read_shard
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, TargetStore
-from mtd_ray.teachers import Budget, open_teacher
+from mtd_ray.teachers import Budget, TeacherError, open_teacher
 
 LEAST_COSINE = 0.99
 """A teacher's vector for a text, asked twice, is at least this similar."""
@@ -46,7 +46,7 @@ def reembed(
 
     Raises:
         TargetError: a stored vector is not the teacher's for its text; teacher, shard and row are named.
-        TeacherError: the teacher cannot be opened or asked.
+        TeacherError: the teacher cannot be opened or asked, or gives no vector.
     """
     teacher = recipe.teachers[name]
     fingerprint = teacher_fingerprint(teacher)
@@ -60,7 +60,10 @@ def reembed(
         answer = client.embed([row.text for row in sample], [row.kind for row in sample])
     finally:
         client.close()
-    found = [0.0 if index in answer.failures else _cosine(answer.vectors[index], row.target) for index, row in enumerate(sample)]
+    for index, reason in answer.failures.items():
+        row = sample[index]
+        raise TeacherError(f"teacher {name}, shard {row.shard.index}, row {row.row}: no vector for a text that had one: {reason}")
+    found = [_cosine(vector, row.target) for vector, row in zip(answer.vectors, sample, strict=True)]
     for row, cosine in zip(sample, found, strict=True):
         if cosine < LEAST_COSINE:
             raise TargetError(

@@ -13,14 +13,14 @@ import ray
 
 from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, Shard
-from mtd_ray.errors import MtdError, TargetError
+from mtd_ray.errors import CorpusError, MtdError, TargetError
 from mtd_ray.harvest.budget import SharedBudget, start_budget
 from mtd_ray.harvest.reembed import reembed
 from mtd_ray.harvest.table import aligned
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import TargetStore, pending_parts
 from mtd_ray.targets.audit import Audit, audit_shard
-from mtd_ray.teachers import Budget
+from mtd_ray.teachers import Budget, TeacherError
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Verification:
         pending: parts that are not harvested yet: no damage, but not finished.
         sampled: rows that the teacher embedded again.
         least_cosine: of a row's stored and new vector; None when none was asked.
+        unasked: why the teacher could not be asked, which says nothing about its targets; None when it was, or should not be.
     """
 
     teacher: str
@@ -43,6 +44,7 @@ class Verification:
     pending: int
     sampled: int = 0
     least_cosine: float | None = None
+    unasked: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -64,7 +66,7 @@ def verify(
         sample_rows: rows to embed again; teachers behind an API are paid for them, within ``harvest.budget_usd``. 0 asks none.
 
     Returns:
-        One per teacher. Damage is in there, not raised.
+        One per teacher. Damage is in there, not raised, and so is a teacher that cannot be asked.
     """
     names = list(recipe.teachers) if teachers is None else list(teachers)
     found = [_audited(store, recipe, manifest, name) for name in names]
@@ -72,28 +74,34 @@ def verify(
     whole = [audited.teacher for audited in found if not audited.problems] if sample_rows > 0 else []
     budget = start_budget(store, recipe) if whole else None
     try:
-        cosines = {name: _cosines(_Sample(store, recipe, manifest, name, sample_rows), budget) for name in whole}
+        compared = {name: _compared(_Sample(store, recipe, manifest, name, sample_rows), budget) for name in whole}
     finally:
         if budget is not None:
             budget.close()
-    return [_with_cosines(audited, cosines.get(audited.teacher)) for audited in found]
+    return [_together(audited, compared.get(audited.teacher)) for audited in found]
 
 
 def report(found: Sequence[Verification]) -> str:
-    """A table, and below it the problems."""
+    """A table, and below it the problems and who could not be asked."""
     header = ("teacher", "parts", "rows", "no vector", "problems", "norm", "least", "most", "cosine")
     lines = aligned([header, *(_row(teacher) for teacher in found)])
     problems = [problem for teacher in found for problem in teacher.problems]
     lines += [f"! {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
         lines.append(f"! and {len(problems) - _SHOWN_PROBLEMS} more")
+    lines += [f"? {teacher.teacher} could not be asked: {teacher.unasked}" for teacher in found if teacher.unasked]
     return "\n".join(lines)
 
 
 def require_whole(found: Sequence[Verification]) -> None:
-    """Raise TargetError when anything is missing or damaged."""
+    """Raise TargetError when anything is missing or damaged, TeacherError when a teacher could not be asked."""
     if bad := [teacher.teacher for teacher in found if teacher.problems]:
         raise TargetError(f"targets of {', '.join(bad)} are not in order: the lines above name each part and what to do")
+    if unasked := [teacher.teacher for teacher in found if teacher.unasked]:
+        raise TeacherError(
+            f"all targets are there and undamaged, but {', '.join(unasked)} could not be asked whether they are right: "
+            f"the lines above say why; verify again, or with --sample-rows 0 to ask nobody"
+        )
 
 
 def _row(teacher: Verification) -> tuple[str, ...]:
@@ -101,7 +109,9 @@ def _row(teacher: Verification) -> tuple[str, ...]:
     lengths: tuple[str, ...] = ("", "", "")
     if norms.count:
         lengths = (f"{norms.mean:.4g} ± {norms.deviation:.2g}", f"{norms.least:.4g}", f"{norms.most:.4g}")
-    cosine = "" if teacher.least_cosine is None else f"≥ {teacher.least_cosine:.5f} in {teacher.sampled} rows"
+    cosine = "not asked" if teacher.unasked else ""
+    if teacher.least_cosine is not None:
+        cosine = f"≥ {teacher.least_cosine:.5f} in {teacher.sampled} rows"
     found = teacher.found
     counts = (f"{found.parts:,}", f"{found.rows:,}", f"{found.failed_rows:,}", f"{len(teacher.problems):,}")
     return (teacher.teacher, *counts, *lengths, cosine)
@@ -133,6 +143,15 @@ def _results(start: Callable[[Shard], Any], shards: Iterable[Shard]) -> Iterator
 
 
 @dataclass(frozen=True)
+class _Compared:
+    """What embedding a sample again came to: cosines, or what is wrong with the targets, or why the teacher could not be asked."""
+
+    cosines: Sequence[float] = ()
+    problem: str | None = None
+    unasked: str | None = None
+
+
+@dataclass(frozen=True)
 class _Sample:
     """Rows for a teacher to embed again."""
 
@@ -142,27 +161,32 @@ class _Sample:
     teacher: str
     rows: int
 
-    def cosines(self, budget: Budget | None) -> list[float] | str:
-        """A message in place of an error: Ray would wrap and repeat it."""
+    def compared(self, budget: Budget | None) -> _Compared:
+        """Errors come back as messages: Ray would wrap and repeat them."""
         try:
-            return reembed(self.store, self.recipe, self.manifest, self.teacher, rows=self.rows, budget=budget)
+            return _Compared(reembed(self.store, self.recipe, self.manifest, self.teacher, rows=self.rows, budget=budget))
+        except (TargetError, CorpusError) as error:
+            return _Compared(problem=str(error))
         except MtdError as error:
-            return str(error)
+            return _Compared(unasked=str(error))
 
 
-def _cosines(sample: _Sample, budget: SharedBudget | None) -> list[float] | str:
+def _compared(sample: _Sample, budget: SharedBudget | None) -> _Compared:
     """On a node that has what the recipe gives the teacher."""
     teacher = sample.recipe.teachers[sample.teacher]
     held: Budget | None = None
     if not isinstance(teacher, LocalTeacher):
         _log.info("teacher %s embeds %d rows again, which its provider charges for", sample.teacher, sample.rows)
         held = budget.of(teacher_fingerprint(teacher)) if budget else None
-    task = ray.remote(_Sample.cosines).options(num_cpus=teacher.num_cpus, num_gpus=getattr(teacher, "num_gpus", 0.0))
-    found: list[float] | str = ray.get(task.remote(sample, held))
-    return found
+    task = ray.remote(_Sample.compared).options(num_cpus=teacher.num_cpus, num_gpus=getattr(teacher, "num_gpus", 0.0))
+    compared: _Compared = ray.get(task.remote(sample, held))
+    return compared
 
 
-def _with_cosines(audited: Verification, found: list[float] | str | None) -> Verification:
-    if isinstance(found, str):
-        return replace(audited, found=audited.found + Audit(problems=[found]))
-    return audited if found is None else replace(audited, sampled=len(found), least_cosine=min(found))
+def _together(audited: Verification, compared: _Compared | None) -> Verification:
+    if compared is None:
+        return audited
+    if compared.problem is not None:
+        return replace(audited, found=audited.found + Audit(problems=[compared.problem]))
+    least = min(compared.cosines, default=None)
+    return replace(audited, sampled=len(compared.cosines), least_cosine=least, unasked=compared.unasked)

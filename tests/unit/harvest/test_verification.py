@@ -7,6 +7,7 @@ import pytest
 from mtd_ray.errors import TargetError
 from mtd_ray.harvest.verify import Verification, report, require_whole
 from mtd_ray.targets.audit import Audit, Norms
+from mtd_ray.teachers import TeacherError
 
 WHOLE = Verification(
     "good", Audit(3, 1_200, 4, Norms(1_196, 0.99, 1.01, 1_196.0, 1_196.01)), pending=0, sampled=8, least_cosine=0.9999
@@ -35,6 +36,18 @@ def test_an_unfinished_harvest_is_said_to_be_one() -> None:
     assert "7 parts are not harvested yet" in report([unfinished])
     with pytest.raises(TargetError, match="slow"):
         require_whole([unfinished])
+
+
+def test_a_teacher_that_could_not_be_asked_is_not_reported_as_damage() -> None:
+    silent = Verification("silent", WHOLE.found, pending=0, unasked="harvest.budget_usd reached")
+    _, row, line = report([silent]).splitlines()
+    assert row.split()[4] == "0"
+    assert row.endswith("not asked")
+    assert line == "? silent could not be asked: harvest.budget_usd reached"
+    with pytest.raises(TeacherError, match="undamaged, but silent could not be asked"):
+        require_whole([WHOLE, silent])
+    with pytest.raises(TargetError, match="targets of bad are not in order"):
+        require_whole([silent, DAMAGED])
 
 
 def test_hundreds_of_problems_are_cut_short() -> None:
