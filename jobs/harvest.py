@@ -15,25 +15,34 @@ from mtd_ray.harvest.verify import report, require_whole, verify
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets.export import FORMATS, export_targets
 
+_SAMPLE_ROWS = 8
+
 
 def main(arguments: Sequence[str]) -> None:
     parser = job.recipe_arguments(__doc__ or "")
     parser.add_argument("--teacher", action="append", metavar="NAME", help="only this teacher; may be given several times")
-    parser.add_argument("--retry-failed", action="store_true", help="ask texts that got no vector before once more")
     instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--retry-failed", action="store_true", help="harvest, and ask texts that got no vector before once more")
     instead.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
     instead.add_argument(
         "--verify", action="store_true", help="read all that was harvested again; ends with 1 if anything is damaged"
     )
     instead.add_argument("--export", choices=FORMATS, help="write what was harvested as tables that other tools read")
     parser.add_argument(
-        "--sample-rows", type=int, default=8, metavar="N", help="--verify: rows each teacher embeds again, at its price (default 8)"
+        "--sample-rows",
+        type=int,
+        metavar="N",
+        help=f"--verify: rows each teacher embeds again, at its price (default {_SAMPLE_ROWS})",
     )
     parser.add_argument("--to", metavar="URL", help="--export: s3://bucket/prefix or an absolute folder")
     parser.add_argument("--with-text", action="store_true", help="--export: with the texts themselves")
     given = parser.parse_intermixed_args(arguments)
     if (given.export is None) != (given.to is None):
         parser.error("--export and --to go together")
+    if given.with_text and not given.export:
+        parser.error("--with-text goes with --export")
+    if given.sample_rows is not None and not given.verify:
+        parser.error("--sample-rows goes with --verify")
     if given.plan:
         print(_plan(given.recipe, given.overrides, given.teacher))
         return
@@ -44,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     require_teachers(recipe, given.teacher or ())
     job.connect()
     if given.verify:
-        _verify(store, recipe, given.teacher, given.sample_rows)
+        _verify(store, recipe, given.teacher, _SAMPLE_ROWS if given.sample_rows is None else given.sample_rows)
         return
     manifest = build_corpus(store, recipe)
     for receipt in harvest(store, recipe, manifest, teachers=given.teacher, retry_failed=given.retry_failed).values():

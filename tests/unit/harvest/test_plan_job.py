@@ -48,3 +48,12 @@ def test_the_plan_is_printed(
     main([str(recipe), "--plan"])
     assert "compute" in capsys.readouterr().out
     assert not list(local_store.list("targets"))
+
+
+@pytest.mark.parametrize(
+    "flags", [["--plan", "--retry-failed"], ["--with-text"], ["--plan", "--sample-rows", "3"], ["--export", "parquet"]]
+)
+def test_flags_that_would_be_ignored_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(JOB))["main"](["recipe.yaml", *flags])
+    assert next(flag for flag in reversed(flags) if flag.startswith("--")) in capsys.readouterr().err
