@@ -48,10 +48,12 @@ class RayNode:
     ) -> None:
         self._cluster, self._num_cpus, self._env = cluster, num_cpus, dict(env or {})
         self._object_store_bytes, self._start_timeout_s = object_store_bytes, start_timeout_s
+        self._killed = False
 
     def __enter__(self) -> RayNode:
         number = next(_NUMBERS)
         log = self._cluster.folder / f"node-{number}.log"
+        self._killed = False
         self._process = self._cluster.launch(self._command(number), log, self._env)
         deadline = time.monotonic() + self._start_timeout_s
         while "Ray runtime started" not in (text := log.read_text(errors="replace")):
@@ -66,6 +68,8 @@ class RayNode:
 
     def processes(self) -> list[psutil.Process]:
         """The node's living processes: all that are in its session."""
+        if self._killed:
+            return []  # the session's number may be another's by now
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -74,12 +78,13 @@ class RayNode:
         return found
 
     def kill(self) -> None:
-        """SIGKILL every process of the node at once, as a power cut would."""
+        """SIGKILL every process of the node at once, as a power cut would. A second call does nothing."""
         while left := self.processes():
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
         self._process.wait()
+        self._killed = True
 
     def _command(self, number: int) -> list[str]:
         address = [f"--node-ip-address=127.0.0.{number}"] if sys.platform == "linux" else []
