@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import numpy as np
 import orjson
@@ -39,7 +40,9 @@ class Provider:
 
     def __init__(self, key: str, settings: ProviderSettings, clock: Callable[[], float] = time.monotonic) -> None:
         limits = (settings.requests_per_minute, settings.tokens_per_minute, clock, settings.inputs_per_minute)
-        self.quota = Quota(*limits, burst_s=settings.burst_s, schedule=settings.quota_schedule)
+        self.quota = Quota(
+            *limits, burst_s=settings.burst_s, schedule=settings.quota_schedule, charge_refused=settings.charge_refused
+        )
         self.faults = FaultPlan(settings.faults, settings.seed, clock)
         self.ledger, self.timeline = Ledger(self._price), Timeline()
         self.connections = Connections()
@@ -70,8 +73,10 @@ class Provider:
                 self._number += 1
                 fault = self.faults.pick(self._number, question.texts)
                 if fault is not None and fault.kind == "reset":
-                    return self._reset(request)
-                return await self._answer(wire, question, fault)
+                    self.ledger.reset()
+                    self._reset(request)
+                    return Response(status_code=204)  # nobody is there any more to read it
+                return await self._answer(wire, question, fault, partial(self._reset, request))
             except RefusedError as error:
                 self._record_refusal(error.status)
                 return refusal(wire, error)
@@ -88,13 +93,11 @@ class Provider:
         if not hmac.compare_digest(sent.encode(), self._key.encode()):
             raise RefusedError(401, f"Incorrect API key provided: {sent[:4]}***.", "invalid_api_key")
 
-    def _reset(self, request: Request) -> Response:
-        self.ledger.reset()
+    def _reset(self, request: Request) -> None:
         if request.client is not None:
             self.connections.reset((request.client.host, request.client.port))
-        return Response(status_code=204)  # nobody is there any more to read it
 
-    async def _answer(self, wire: WireFormat, question: Question, fault: Fault | None) -> Response:
+    async def _answer(self, wire: WireFormat, question: Question, fault: Fault | None, reset: Callable[[], None]) -> Response:
         if fault is not None and fault.kind == "stall":
             await asyncio.sleep(fault.seconds)
         if fault is not None and fault.kind == "status":
@@ -108,7 +111,7 @@ class Provider:
         vectors = await self._embed(model, reading.texts)
         self.ledger.pay(question.model, question.texts, tokens)
         vectors = shortened(vectors, question.size) if question.size is not None else vectors
-        return reply(wire.render(question, _answer(vectors, tokens, fault, question.texts)), fault, headers)
+        return reply(wire.render(question, _answer(vectors, tokens, fault, question.texts)), fault, headers, reset)
 
     async def _embed(self, model: ProviderModel, texts: list[str]) -> NDArray[np.float32]:
         if not model.slow:

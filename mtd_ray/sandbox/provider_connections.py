@@ -1,4 +1,4 @@
-"""The sandbox provider's open connections, so that one can be reset before anything is answered."""
+"""The sandbox provider's open connections, so that one can be reset before or amid the answer."""
 
 from __future__ import annotations
 

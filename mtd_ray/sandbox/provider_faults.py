@@ -32,7 +32,7 @@ class Fault(BaseModel):
         status: answers ``status``, with ``code`` (default: what the provider sends with that status) and with ``retry_after``
             seconds in the form ``retry_after_as``, if given. 502 and 504 come as a gateway's HTML page.
         reset: resets the connection before any byte of the answer. Neither computed nor paid.
-        cut: ends the connection in the middle of the answer.
+        cut: ends the connection in the middle of the answer; with ``by_reset`` as ``reset`` does, else in good order.
         stall: waits ``seconds`` before it does anything.
         slow: sends the answer in small pieces over ``seconds``.
         nan, null, zero, truncated: damage the first vector, or those of texts that ``containing`` stands in: not-a-number in the
@@ -55,6 +55,7 @@ class Fault(BaseModel):
     lasting_requests: Annotated[int, Field(ge=0)] = 0
     status: int = 500
     code: str | None = None
+    by_reset: bool = False
     seconds: float = 1.0
     retry_after: float | None = None
     retry_after_as: HintForm = "seconds"

@@ -72,7 +72,8 @@ class Verdict:
 class Quota:
     """One account's quota.
 
-    A request that is turned away costs nothing. One that is larger than a whole minute's quota can never pass. One that is
+    A request that is turned away costs nothing, unless refused ones are charged: then it takes what is left, up to its cost, and
+    who keeps asking is kept out. One that is larger than a whole minute's quota can never pass. One that is
     larger than the bucket (possible when ``burst_s`` is short) passes when the bucket is full and is paid off before the next.
 
     Args:
@@ -80,6 +81,7 @@ class Quota:
         inputs_per_minute: texts; None does not limit them.
         burst_s: how many seconds of quota an account may save up (never less than one request). It starts with that much.
         schedule: changes to come, counted from the first request (:meth:`begin`).
+        charge_refused: whether requests that are turned away are charged.
     """
 
     def __init__(
@@ -91,8 +93,9 @@ class Quota:
         *,
         burst_s: float = _MINUTE,
         schedule: Iterable[QuotaChange] = (),
+        charge_refused: bool = False,
     ) -> None:
-        self._clock, self._burst_s = clock, burst_s
+        self._clock, self._burst_s, self._charge_refused = clock, burst_s, charge_refused
         self._began: float | None = None
         self._refilled_s = 0.0
         self._schedule = deque(sorted(schedule, key=lambda change: change.at_s))
@@ -126,13 +129,21 @@ class Quota:
         self.begin()
         self._advance()
         costs = {"requests": 1.0, "tokens": float(tokens), "inputs": float(inputs)}
-        wait, scarce = max((bucket.seconds_until(costs[name]), name) for name, bucket in self._buckets.items())
+        wait, scarce = self._wait(costs)
         if wait > _ROUNDING_S:
+            if self._charge_refused:
+                for name, bucket in self._buckets.items():
+                    bucket.level = max(bucket.level - costs[name], min(bucket.level, 0.0))
+                wait, scarce = self._wait(costs)
             hints = {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
             return Verdict(False, self._headers() | hints, wait, scarce)
         for name, bucket in self._buckets.items():
             bucket.level -= costs[name]
         return Verdict(True, self._headers())
+
+    def _wait(self, costs: dict[str, float]) -> tuple[float, str]:
+        """Seconds until a request of these costs would pass, and the currency it waits for longest."""
+        return max((bucket.seconds_until(costs[name]), name) for name, bucket in self._buckets.items())
 
     def _advance(self) -> None:
         now = self.elapsed_s

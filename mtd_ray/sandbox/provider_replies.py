@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.responses import Response, StreamingResponse
 
@@ -14,12 +14,12 @@ _PIECES = 20
 _GATEWAY = {502: "Bad Gateway", 504: "Gateway Time-out"}
 
 
-def reply(body: bytes, fault: Fault | None, headers: dict[str, str]) -> Response:
-    """The answer, as the faults ``cut`` and ``slow`` have it."""
+def reply(body: bytes, fault: Fault | None, headers: dict[str, str], reset: Callable[[], None]) -> Response:
+    """The answer, as the faults ``cut`` and ``slow`` have it. ``reset`` resets the client's connection."""
     if fault is None or fault.kind not in ("cut", "slow"):
         return Response(body, media_type="application/json", headers=headers)
     headers = headers | {"content-length": str(len(body)), "content-type": "application/json"}
-    pieces = _half(body) if fault.kind == "cut" else _trickle(body, fault.seconds)
+    pieces = _half(body, reset if fault.by_reset else None) if fault.kind == "cut" else _trickle(body, fault.seconds)
     return StreamingResponse(pieces, headers=headers)
 
 
@@ -32,8 +32,10 @@ def refusal(wire: WireFormat, error: RefusedError) -> Response:
     return Response(wire.render_error(error), error.status, error.headers, "application/json")
 
 
-async def _half(body: bytes) -> AsyncIterator[bytes]:
+async def _half(body: bytes, reset: Callable[[], None] | None) -> AsyncIterator[bytes]:
     yield body[: len(body) // 2]
+    if reset is not None:
+        reset()
     raise ConnectionResetError("sandbox fault: the connection ends in the middle of the answer")
 
 

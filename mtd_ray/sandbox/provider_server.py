@@ -43,6 +43,7 @@ class ProviderServer:
         requests_per_minute, tokens_per_minute, inputs_per_minute: the account's quota; None does not limit the inputs (texts).
         quota_schedule: changes of the quota, counted from the first request that reaches the account.
         burst_s: how many seconds of quota the account may save up; it starts with that much.
+        charge_refused: True lets requests that the quota turned away count against it, as OpenAI's rate limit guide says they do.
         rate_headers: False hides every header that tells of the quota, ``retry-after`` too (only a fault that names its own still
             shows it).
         usd_per_million_tokens: the price of models that the catalogue does not list, the sandbox's own.
@@ -63,6 +64,7 @@ class ProviderServer:
         inputs_per_minute: float | None = None,
         quota_schedule: Sequence[QuotaChange] = (),
         burst_s: float = 60.0,
+        charge_refused: bool = False,
         rate_headers: bool = True,
         usd_per_million_tokens: float = 0.1,
         faults: Sequence[Fault] = (),
@@ -76,6 +78,7 @@ class ProviderServer:
             inputs_per_minute=inputs_per_minute,
             quota_schedule=tuple(quota_schedule),
             burst_s=burst_s,
+            charge_refused=charge_refused,
             rate_headers=rate_headers,
             usd_per_million_tokens=usd_per_million_tokens,
             faults=tuple(faults),

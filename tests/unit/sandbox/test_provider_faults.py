@@ -136,6 +136,17 @@ def test_a_reset_connection_is_not_paid_and_a_cut_one_is(server: ProviderServer,
 
 
 @every_format
+def test_a_connection_is_reset_in_the_middle_of_a_paid_answer(server: ProviderServer, ask: Ask) -> None:
+    before = server.ledger(by_text=False)
+    server.set_faults(Fault(kind="cut", by_reset=True, at=(1,)))
+    with pytest.raises(httpx.ReadError, match="reset"):
+        ask(server)
+    after = server.ledger(by_text=False)
+    assert (after["reset"] - before["reset"], after["texts"] - before["texts"]) == (0, len(TEXTS))
+    assert len(sent(ask(server))) == len(TEXTS)
+
+
+@every_format
 def test_a_slow_answer_comes_in_pieces_and_whole(server: ProviderServer, ask: Ask) -> None:
     whole = sent(ask(server))
     server.set_faults(Fault(kind="slow", seconds=0.2))

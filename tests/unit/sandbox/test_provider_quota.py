@@ -24,6 +24,19 @@ def test_requests_beyond_the_minute_are_turned_away_and_the_hint_is_exact() -> N
     assert not quota.take(1).allowed
 
 
+def test_refused_requests_are_charged_where_the_account_says_so() -> None:
+    clock = Clock()
+    quota = Quota(60, 600, clock, charge_refused=True)
+    assert quota.take(600).allowed
+    for _ in range(3):
+        clock.now += 5  # 50 tokens come back, and the request for 100 takes them along
+        refused = quota.take(100)
+        assert not refused.allowed
+        assert seconds_to_wait(refused.headers) == refused.wait_s == pytest.approx(10.0)
+    clock.now += refused.wait_s
+    assert quota.take(100).allowed
+
+
 def test_tokens_are_a_quota_of_their_own() -> None:
     clock = Clock()
     quota = Quota(1_000, 600, clock)
