@@ -11,8 +11,10 @@ Every contender gets a fresh provider with the same schedule: a phase at the ful
   enough retries that it does not give up.
 
 `quota_used` = tokens the provider accepted / (what its quota gave from the first request to the end of the schedule + what the
-account had saved up at the start). `rejected` = requests answered with 429 / all requests. `python benchmarks/harvest_quota.py`;
-the last line is one JSON object.
+account had saved up at the start). `rejected` = requests answered with 429 / all requests. `quota_within_reach`: who keeps to a
+fixed pace cannot use all of that; this is the most that the pace allows (left out where it allows everything).
+
+`python benchmarks/harvest_quota.py`; `--burst 2` for an account that can save up next to nothing. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -65,6 +67,24 @@ class Setting:
     @property
     def end_s(self) -> float:
         return 3 * self.phase_s
+
+    @property
+    def paced_per_second(self) -> int:
+        """Whole requests per second of each of the workers that keep to a fixed pace, which takes whole ones only."""
+        return round(self.per_second / WORKERS)
+
+    def within_reach(self, per_second: float) -> float:
+        """The largest share of quota and savings that can be used at this pace; what is not used is saved, up to a limit."""
+        steps = 1000
+        step_s = self.phase_s / steps
+        saved = given = self.per_second * self.burst_s
+        used = 0.0
+        for limit in (self.per_second, self.per_second / 2, self.per_second):
+            for _ in range(steps):
+                saved = min(saved, limit * self.burst_s) + limit * step_s
+                taken = min(saved, per_second * step_s)
+                saved, used, given = saved - taken, used + taken, given + limit * step_s
+        return used / given
 
     def server(self) -> ProviderServer:
         full = self.tokens_per_minute
@@ -153,14 +173,16 @@ class FixedBucket:
 
 def run_ours(server: ProviderServer, setting: Setting) -> None:
     (key_name,) = KEY
-    config = OpenAITeacher(
-        provider="openai",
-        model=MODEL,
-        base_url=server.base_url,
-        api_key=f"env:{key_name}",
-        dimensions=16,
-        send_dimensions=False,
-        max_inputs=TEXTS_PER_REQUEST,
+    config = OpenAITeacher.model_validate(
+        {
+            "provider": "openai",
+            "model": MODEL,
+            "base_url": server.base_url,
+            "api_key": f"env:{key_name}",
+            "dimensions": 16,
+            "send_dimensions": False,
+            "max_inputs": TEXTS_PER_REQUEST,
+        }
     )
     limiter = start_limiters({"hidden": config})["hidden"]
     work_together([placed(Ours).remote(config, limiter, seed, texts_needed(setting)) for seed in range(WORKERS)], setting)
@@ -178,7 +200,7 @@ def run_ray_http_stage(server: ProviderServer, setting: Setting) -> None:
     config = HttpRequestProcessorConfig(
         url=f"{server.base_url}/embeddings",
         headers={"Authorization": f"Bearer {next(iter(KEY.values()))}"},
-        qps=round(setting.per_second / WORKERS),
+        qps=setting.paced_per_second,
         max_retries=10,
         concurrency=(WORKERS, WORKERS),  # a plain number would be an upper bound
         batch_size=64,
@@ -217,8 +239,10 @@ def texts_needed(setting: Setting) -> int:
     return int(TEXTS_PER_REQUEST * setting.per_second * (setting.end_s + setting.burst_s) * 1.2 / WORKERS)
 
 
-def measure(name: str, contender: Callable[[ProviderServer, Setting], None], setting: Setting) -> dict[str, float]:
-    """Let a contender ask a fresh provider, and read the provider's ledger."""
+def measure(
+    name: str, contender: Callable[[ProviderServer, Setting], None], setting: Setting, pace: float | None
+) -> dict[str, float]:
+    """Let a contender ask a fresh provider, and read the provider's ledger. ``pace``: requests per second that it never passes."""
     print(name, flush=True)
     with setting.server() as server:
         contender(server, setting)
@@ -233,6 +257,8 @@ def measure(name: str, contender: Callable[[ProviderServer, Setting], None], set
     rejected, accepted = sum(row["rejected"] for row in rows), sum(row["requests"] for row in rows)
     used = sum(row["tokens"] for row in rows) / (given + setting.tokens_per_minute / 60 * setting.burst_s)
     result = {"quota_used": round(used, 4), "rejected": round(rejected / (rejected + accepted), 4)}
+    if pace is not None:
+        result["quota_within_reach"] = round(setting.within_reach(pace), 4)
     print(f"  {result}", flush=True)
     return result
 
@@ -240,17 +266,18 @@ def measure(name: str, contender: Callable[[ProviderServer, Setting], None], set
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=80.0, help="of each of the three phases")
-    parser.add_argument("--per-second", type=float, default=50.0, help="requests that the full quota allows")
+    parser.add_argument("--per-second", type=float, default=52.0, help="requests that the full quota allows; best a multiple of 4")
     parser.add_argument("--burst", type=float, default=60.0, help="seconds of quota that the account may save up")
     parser.add_argument("--only", choices=["mtd-ray", "fixed_bucket", "ray_http_stage"], help="one contender")
     arguments = parser.parse_args()
     setting = Setting(arguments.per_second, arguments.seconds, arguments.burst)
     contenders = {"mtd-ray": run_ours, "fixed_bucket": run_fixed_bucket, "ray_http_stage": run_ray_http_stage}
+    paces = {"ray_http_stage": WORKERS * setting.paced_per_second}
     results = {}
     with RayCluster(num_cpus=4, env=KEY) as cluster, RayNode(cluster, num_cpus=4, env=KEY), connected(cluster):
         for name, contender in contenders.items():
             if arguments.only in (None, name):
-                results[name] = measure(name, contender, setting)
+                results[name] = measure(name, contender, setting, paces.get(name))
     print((__doc__ or "").split("\n\n")[3])
     ours = results.pop("mtd-ray", {})
     print(json.dumps(ours | {"peers": results}))
