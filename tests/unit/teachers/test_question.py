@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from mtd_ray.config import OpenAITeacher, VoyageTeacher
-from mtd_ray.teachers import AccountError, Answer, BudgetSpent, TeacherError, Unlimited
+from mtd_ray.teachers import AccountError, Answer, BudgetSpent, TeacherError, Unlimited, loop
 from mtd_ray.teachers.api import ApiTeacherClient
 from mtd_ray.teachers.batches import TokenCount, TokenEstimate
 from mtd_ray.teachers.tokenizer import ExactTokens
@@ -188,6 +188,26 @@ def test_closing_the_client_ends_its_questions_and_its_thread(opened: Any) -> No
         list(answers)
     client.close()
     assert not any(thread.name == "teacher-closed" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("grants", [True, False])
+def test_money_still_being_set_aside_when_the_client_closes_goes_back(opened: Any, monkeypatch: Any, grants: bool) -> None:
+    monkeypatch.setattr(loop, "_LEFT_BEHIND_S", 5.0 if grants else 0.05)
+    asked = threading.Event()
+
+    class Slow(Budget):
+        async def reserve(self, usd: float) -> None:
+            asked.set()
+            await asyncio.sleep(0.1 if grants else 60)
+
+    provider, budget = Provider(), Slow()
+    client = opened(provider, budget)
+    answers = client.answers(*digits(1), tick_s=0.01)
+    next(answers)
+    assert asked.wait(5)
+    client.close()
+    assert budget.settled == ([(pytest.approx(BOUND), 0.0)] if grants else [])
+    assert provider.asked == []
 
 
 def test_refused_halves_come_one_by_one_and_their_requests_are_counted_once(opened: Any) -> None:
