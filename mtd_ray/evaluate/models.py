@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -27,8 +28,20 @@ _LOG = logging.getLogger(__name__)
 Role = Literal["student", "untrained", "teacher", "concatenated"]
 
 
+@dataclass(frozen=True)
+class Access:
+    """What API teachers are asked with, by their names: the limiter of each one's account, and the cap on dollars."""
+
+    limiters: Mapping[str, Limiter] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+
+
+_UNLIMITED = Access()
+
+
 class Measured(Protocol):
-    """Something with a score. ``label`` is unique in a run and fit for a key; ``cpus`` and ``gpus`` are what it takes to run."""
+    """Something with a score. ``label`` is unique in a run and fit for a key; ``cpus`` and ``gpus`` are what it takes to run;
+    ``teacher_names``: whom it may ask."""
 
     @property
     def role(self) -> Role: ...
@@ -40,12 +53,16 @@ class Measured(Protocol):
     def cpus(self) -> float: ...
     @property
     def gpus(self) -> float: ...
+    @property
+    def teacher_names(self) -> tuple[str, ...]: ...
 
     def identity(self, store: ObjectStore) -> str:
         """Digest of everything that decides its vectors."""
         ...
 
-    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+    def vectors(
+        self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts, access: Access = _UNLIMITED
+    ) -> dict[int, TaskVectors]:
         """Its vectors of a task's texts, by size; ``pairs_sha256`` is the content hash of the pairs the texts are from."""
         ...
 
@@ -59,6 +76,7 @@ class ExportedStudent:
     sizes: tuple[int, ...] | None
     cpus: float
     gpus: float
+    teacher_names: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,7 +89,9 @@ class ExportedStudent:
     def identity(self, store: ObjectStore) -> str:
         return fingerprint([published_files(store, self.prefix), list(self.sizes or ())])
 
-    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+    def vectors(
+        self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts, access: Access = _UNLIMITED
+    ) -> dict[int, TaskVectors]:
         with tempfile.TemporaryDirectory() as scratch:
             fetch_folder(store, self.prefix, Path(scratch) / "student")
             encoder = StudentEncoder.load(Path(scratch) / "student")
@@ -83,20 +103,19 @@ class ExportedStudent:
 
 @dataclass(frozen=True)
 class MeasuredTeacher:
-    """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them.
-
-    ``limiter`` and ``budget`` share the account's quota and the cap on dollars with other tasks; only API teachers use them.
-    """
+    """A teacher of the recipe. Its vectors of evaluation texts are kept, so that no other run pays for them."""
 
     name: str
     config: Teacher
     role: Role = "teacher"
-    limiter: Limiter | None = field(default=None, compare=False)
-    budget: Budget | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
         return f"teacher-{self.name}"
+
+    @property
+    def teacher_names(self) -> tuple[str, ...]:
+        return (self.name,)
 
     @property
     def cpus(self) -> float:
@@ -109,12 +128,14 @@ class MeasuredTeacher:
     def identity(self, store: ObjectStore) -> str:
         return teacher_fingerprint(self.config)
 
-    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
+    def vectors(
+        self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts, access: Access = _UNLIMITED
+    ) -> dict[int, TaskVectors]:
         key = layout.teacher_evaluation(teacher_fingerprint(self.config), pairs_sha256)
         if (stored := store.find(key)) is not None:
             found = self._read(stored, texts, f"{store.url}/{key}")
         else:
-            found, failed = self._embed(texts)
+            found, failed = self._embed(texts, access)
             if not failed:  # a failure may pass; the next evaluation asks again
                 store.put(key, save({"queries": found.queries, "passages": found.passages}))
         return {self.config.dimensions: found}
@@ -130,10 +151,10 @@ class MeasuredTeacher:
             raise EvaluationError(f"{where} holds {shapes}, not vectors of task {texts.name!r}: delete it and evaluate again")
         return TaskVectors(arrays["queries"], arrays["passages"])
 
-    def _embed(self, texts: RetrievalTexts) -> tuple[TaskVectors, int]:
+    def _embed(self, texts: RetrievalTexts, access: Access) -> tuple[TaskVectors, int]:
         """The vectors, and how many texts failed."""
         kinds = ["query"] * len(texts.queries) + ["passage"] * len(texts.passages)
-        client = open_teacher(self.name, self.config, limiter=self.limiter, budget=self.budget)
+        client = open_teacher(self.name, self.config, limiter=access.limiters.get(self.name), budget=access.budgets.get(self.name))
         try:
             answer = client.embed([*texts.queries, *texts.passages], kinds)  # type: ignore[arg-type]
         finally:
@@ -159,10 +180,16 @@ class ConcatenatedTeachers:
     cpus: float = 0.5
     gpus: float = 0.0
 
+    @property
+    def teacher_names(self) -> tuple[str, ...]:
+        return tuple(teacher.name for teacher in self.teachers)
+
     def identity(self, store: ObjectStore) -> str:
         return fingerprint([[teacher.identity(store), teacher.config.weight] for teacher in self.teachers])
 
-    def vectors(self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts) -> dict[int, TaskVectors]:
-        parts = [teacher.vectors(store, pairs_sha256, texts)[teacher.config.dimensions] for teacher in self.teachers]
+    def vectors(
+        self, store: ObjectStore, pairs_sha256: str, texts: RetrievalTexts, access: Access = _UNLIMITED
+    ) -> dict[int, TaskVectors]:
+        parts = [teacher.vectors(store, pairs_sha256, texts, access)[teacher.config.dimensions] for teacher in self.teachers]
         fused = concatenated(parts, [teacher.config.weight for teacher in self.teachers])
         return {fused.size: fused}

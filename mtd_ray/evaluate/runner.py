@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,13 @@ from mtd_ray import layout
 from mtd_ray.config import Recipe, fingerprint, teacher_fingerprint
 from mtd_ray.corpus import read_pairs
 from mtd_ray.errors import EvaluationError, MtdError
-from mtd_ray.evaluate.models import ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
+from mtd_ray.evaluate.models import Access, ConcatenatedTeachers, ExportedStudent, Measured, MeasuredTeacher
 from mtd_ray.evaluate.results import Results, Row
 from mtd_ray.evaluate.texts import RetrievalTexts
 from mtd_ray.objects import ObjectStore
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
-    from mtd_ray.harvest.budget import SharedBudget
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 3
@@ -48,12 +48,12 @@ class Measurement:
             return None
         return {int(size): value for size, value in record["scores"].items()}
 
-    def run(self, store: ObjectStore) -> dict[int, float]:
+    def run(self, store: ObjectStore, access: Access) -> dict[int, float]:
         """Measure, keep the scores, and return them by size."""
         from mtd_ray.evaluate.score import score  # mteb takes seconds to import, and only here
 
         texts = RetrievalTexts.from_pairs(self.task, read_pairs(store, self.pairs_key, self.pairs_sha256))
-        vectors = self.model.vectors(store, self.pairs_sha256, texts)
+        vectors = self.model.vectors(store, self.pairs_sha256, texts, access)
         scores = {size: score(texts, found) for size, found in vectors.items()}
         record = {"identity": self.identity, "model": self.model.name, "task": self.task, "scores": scores}
         store.put(self.scores_key, json.dumps(record).encode())
@@ -73,22 +73,34 @@ def evaluate(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Results:
         EvaluationError: a measurement failed for good.
         MtdError: a measurement's own error: a teacher's account, storage, a missing student.
     """
-    from mtd_ray.harvest.budget import start_budget  # brings Ray Data, which the tasks that import this do not need
-
-    budget = start_budget(store, recipe) if recipe.evaluate.baselines else None
-    singles, combined = _models(recipe, budget)
+    singles, combined = _models(recipe)
+    wanted = [_planned(store, recipe, manifest, model, task) for model in (*singles, *combined) for task in manifest.pairs]
     done: _Scores = {}
-    try:
+    left: list[Measurement] = []
+    for measurement in wanted:
+        if (known := measurement.find(store)) is not None:
+            done[measurement.model.label, measurement.task] = known
+        else:
+            left.append(measurement)
+    with _access(store, recipe, left) as access:
         for models in (singles, combined):  # the concatenation reads what the single teachers leave
-            done |= _measure(store, [_planned(store, recipe, manifest, model, task) for model in models for task in manifest.pairs])
-    finally:
-        if budget is not None:
-            budget.close()
+            done |= _measure(store, [measurement for measurement in left if measurement.model in models], access)
     rows = [row for model in (*singles, *combined) for row in _rows(model, tuple(manifest.pairs), done)]
     return Results(recipe.run_name, tuple(manifest.pairs), recipe.student.export_head, tuple(rows))
 
 
-def _models(recipe: Recipe, budget: SharedBudget | None) -> tuple[list[Measured], list[Measured]]:
+@contextmanager
+def _access(store: ObjectStore, recipe: Recipe, left: Sequence[Measurement]) -> Iterator[Access]:
+    """What the API teachers among the models that are left to measure are asked with."""
+    from mtd_ray.harvest.sharing import shared  # brings Ray's actors, which the tasks that import this do not need
+
+    asked = {name: recipe.teachers[name] for measurement in left for name in measurement.model.teacher_names}
+    with shared(store, recipe, asked) as (limiters, budget):
+        budgets = {name: budget.of(teacher_fingerprint(asked[name])) for name in limiters} if budget is not None else {}
+        yield Access(limiters, budgets)
+
+
+def _models(recipe: Recipe) -> tuple[list[Measured], list[Measured]]:
     run = recipe.run_name
     sizes = tuple(sorted(recipe.student.heads))
     resources = (recipe.train.num_cpus, recipe.train.num_gpus)
@@ -98,13 +110,7 @@ def _models(recipe: Recipe, budget: SharedBudget | None) -> tuple[list[Measured]
     ]
     if not recipe.evaluate.baselines:
         return singles, []
-    from mtd_ray.harvest.quota import start_limiters  # likewise
-
-    limiters = start_limiters(recipe.teachers)
-    teachers = tuple(
-        MeasuredTeacher(name, config, limiter=limiters.get(name), budget=budget.of(teacher_fingerprint(config)) if budget else None)
-        for name, config in recipe.teachers.items()
-    )
+    teachers = tuple(MeasuredTeacher(name, config) for name, config in recipe.teachers.items())
     return [*singles, *teachers], [ConcatenatedTeachers(teachers)] if len(teachers) > 1 else []
 
 
@@ -115,14 +121,9 @@ def _planned(store: ObjectStore, recipe: Recipe, manifest: Manifest, model: Meas
     return Measurement(model, task, manifest.pairs[task], pairs_sha256, scores_key, identity)
 
 
-def _measure(store: ObjectStore, wanted: Sequence[Measurement]) -> _Scores:
+def _measure(store: ObjectStore, wanted: Sequence[Measurement], access: Access) -> _Scores:
     done: _Scores = {}
-    running: dict[Any, Measurement] = {}
-    for measurement in wanted:
-        if (known := measurement.find(store)) is not None:
-            done[measurement.model.label, measurement.task] = known
-        else:
-            running[_start(store, measurement)] = measurement
+    running = {_start(store, measurement, access): measurement for measurement in wanted}
     while running:
         (ready,), _ = ray.wait(list(running), num_returns=1)
         measurement = running.pop(ready)
@@ -132,14 +133,14 @@ def _measure(store: ObjectStore, wanted: Sequence[Measurement]) -> _Scores:
     return done
 
 
-def _start(store: ObjectStore, measurement: Measurement) -> Any:
+def _start(store: ObjectStore, measurement: Measurement, access: Access) -> Any:
     model = measurement.model
     options = {"num_cpus": model.cpus, "num_gpus": model.gpus, "max_retries": _RETRIES, "name": f"evaluate {model.label}"}
-    return ray.remote(_run).options(**options).remote(measurement, store)
+    return ray.remote(_run).options(**options).remote(measurement, store, access)
 
 
-def _run(measurement: Measurement, store: ObjectStore) -> dict[int, float]:
-    return measurement.run(store)
+def _run(measurement: Measurement, store: ObjectStore, access: Access) -> dict[int, float]:
+    return measurement.run(store, access)
 
 
 def _result(ready: Any, measurement: Measurement, others: list[Any]) -> dict[int, float]:

@@ -11,19 +11,18 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 from mtd_ray.config import ApiTeacher, Recipe, Teacher
 from mtd_ray.corpus import Manifest
-from mtd_ray.harvest.budget import start_budget
 from mtd_ray.harvest.failures import FailureLimit, reopen_failed_parts, require_few_failures
 from mtd_ray.harvest.metrics import HarvestMetrics
 from mtd_ray.harvest.plan import Plan, plan_harvest
 from mtd_ray.harvest.pool import Tools, most_workers, quiet_ray_data, receipts_of
 from mtd_ray.harvest.progress import Progress
-from mtd_ray.harvest.quota import start_limiters
 from mtd_ray.harvest.receipt import HarvestReceipt, write_receipts
+from mtd_ray.harvest.sharing import shared
 from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.harvest.worker import Receipt
 from mtd_ray.objects import ObjectStore
@@ -87,8 +86,8 @@ def harvest(
     spent = {plan.name: _Spent() for plan in plans}
     if pending := [plan for plan in plans if plan.pending]:
         limits = {plan.name: FailureLimit(store, plan, recipe.harvest.max_failed_share) for plan in pending}
-        with _tools(store, recipe, pending) as tools:
-            _harvest_all(tools, pending, spent, limits)
+        with shared(store, recipe, {plan.name: plan.teacher for plan in pending}) as (limiters, budget):
+            _harvest_all(Tools(recipe.name, store, limiters, budget), pending, spent, limits)
     # Of finished teachers too: a driver that was killed after its last commit left files and never came to this.
     for fingerprint in dict.fromkeys(plan.fingerprint for plan in plans):
         sweep(store, fingerprint)
@@ -98,19 +97,6 @@ def harvest(
     if pending:
         _log.info("receipts: %s/%s", store.url, write_receipts(store, recipe, receipts))
     return receipts
-
-
-@contextmanager
-def _tools(store: ObjectStore, recipe: Recipe, plans: Sequence[Plan]) -> Iterator[Tools]:
-    """Limiters and budget, which end with the harvest."""
-    with ExitStack() as started:
-        limiters = start_limiters({plan.name: plan.teacher for plan in plans})
-        for limiter in set(limiters.values()):
-            started.callback(limiter.close)
-        budget = start_budget(store, recipe)
-        if budget is not None:
-            started.callback(budget.close)
-        yield Tools(recipe.name, store, limiters, budget)
 
 
 def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:

@@ -104,9 +104,11 @@ def test_teacher_is_opened_with_the_shared_limiter_and_budget(monkeypatch: pytes
         return FakeTeacher(4)
 
     monkeypatch.setattr(models, "open_teacher", opened)
-    shared = {"limiter": Unlimited(), "budget": Unbudgeted()}
-    MeasuredTeacher("a", teacher("m", 4), **shared).vectors(local_store, "c" * 64, TEXTS)
-    assert given == [shared]
+    limiter, budget = Unlimited(), Unbudgeted()
+    access = models.Access({"a": limiter}, {"a": budget})
+    concatenated = ConcatenatedTeachers((MeasuredTeacher("a", teacher("m", 4)), MeasuredTeacher("b", teacher("n", 4))))
+    concatenated.vectors(local_store, "c" * 64, TEXTS, access)
+    assert given == [{"limiter": limiter, "budget": budget}, {"limiter": None, "budget": None}]
 
 
 def test_teacher_that_answers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
