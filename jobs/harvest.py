@@ -25,7 +25,9 @@ def main(arguments: Sequence[str]) -> None:
     instead.add_argument("--retry-failed", action="store_true", help="harvest, and ask texts that got no vector before once more")
     instead.add_argument("--plan", action="store_true", help="only say what the rest of the harvest will cost; asks no teacher")
     instead.add_argument(
-        "--verify", action="store_true", help="read all that was harvested again; ends with 1 if anything is damaged"
+        "--verify",
+        action="store_true",
+        help="read all that was harvested again; ends with 1 if anything is damaged, or a teacher cannot be asked",
     )
     instead.add_argument("--export", choices=FORMATS, help="write what was harvested as tables that other tools read")
     parser.add_argument(

@@ -36,7 +36,7 @@ _LONGEST_SILENCE_S = 6 * 3600
 
 @dataclass(frozen=True)
 class Tools:
-    """What a harvest works with: the store, the limiter of each API teacher, the budget if there is a cap."""
+    """What a harvest works with: the store, the limiter of each API teacher, the budget if one of them costs anything."""
 
     recipe: str
     store: ObjectStore
