@@ -37,7 +37,7 @@ def forecast(store: ObjectStore, recipe: Recipe, manifest: Manifest, *, teachers
     Raises:
         RecipeError: the recipe has no teacher of such a name.
     """
-    names = tuple(recipe.teachers) if teachers is None else tuple(teachers)
+    names = tuple(dict.fromkeys(recipe.teachers if teachers is None else teachers))
     require_teachers(recipe, names)
     spent = spent_usd(store, recipe)
     costs = []

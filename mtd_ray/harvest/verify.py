@@ -68,7 +68,7 @@ def verify(
     Returns:
         One per teacher. Damage is in there, not raised, and so is a teacher that cannot be asked.
     """
-    names = list(recipe.teachers) if teachers is None else list(teachers)
+    names = tuple(dict.fromkeys(recipe.teachers if teachers is None else teachers))
     found = [_audited(store, recipe, manifest, name) for name in names]
     # Only targets that are whole: others would be paid for in vain.
     whole = [audited.teacher for audited in found if not audited.problems] if sample_rows > 0 else []
