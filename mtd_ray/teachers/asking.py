@@ -92,7 +92,7 @@ class Asker:
     async def _probe(self, task: str | None, count: TokenCount, errand: Errand) -> str:
         """Why the harmless text fails; empty when it does not."""
         try:
-            _, failures = await self._vectors(Batch([0], [_PROBE], [count.of(_PROBE)], task), count, errand, again=True)
+            _, failures = await self._vectors(Batch([0], [_PROBE], [count.of(_PROBE)], task), count, errand, again=False)
         except RefusedError as refusal:
             return str(refusal)
         return failures.get(0, "")
