@@ -136,7 +136,7 @@ def test_retries_are_bounded_and_the_last_failure_is_told() -> None:
     assert harness.errand.requests == 7
 
 
-def test_a_server_that_answered_before_has_a_quarter_of_an_hour_to_come_back() -> None:
+def test_a_server_that_answered_before_has_a_quarter_of_an_hour_to_come_back(caplog: pytest.LogCaptureFixture) -> None:
     harness = Harness(answered(7), *[httpx.ConnectError("restarting")] * 60, answered(8), *[error(502)] * 200)
     harness.post()
     assert harness.post().counted == 8
@@ -145,6 +145,7 @@ def test_a_server_that_answered_before_has_a_quarter_of_an_hour_to_come_back() -
     with pytest.raises(TeacherUnavailable, match="HTTP 502"):
         harness.post()
     assert 800 < sum(harness.naps) <= 900
+    assert ["s more to come back" in message for message in caplog.messages] == [True, True], "each wait is told of once"
 
 
 def test_timeouts_use_up_the_patience_too() -> None:
