@@ -25,6 +25,8 @@ POINTS = (
 )
 # Of paid work in memory only, in place of the 20 s and 5 s of a real harvest: parts here take two seconds.
 UNWRITTEN_S, TICK_S = 0.25, 0.1
+# How long money under way is waited for before its holder counts as dead, in place of three minutes: no request takes as long here.
+SETTLED_WITHIN_S = 6.0
 
 
 def main(folder: Path) -> None:
@@ -37,7 +39,7 @@ def main(folder: Path) -> None:
         address="auto",
         log_to_driver=False,
         configure_logging=False,
-        runtime_env={"worker_process_setup_hook": _with_points(str(folder), POINTS, UNWRITTEN_S, TICK_S)},
+        runtime_env={"worker_process_setup_hook": _with_points(str(folder), POINTS, UNWRITTEN_S, TICK_S, SETTLED_WITHIN_S)},
     )
     answers.write('{"ready": true}\n')
     answers.flush()
@@ -62,7 +64,7 @@ def _harvest(recipe_file: str, job: Any) -> dict[str, Any]:
     return {"receipts": [str(receipt) for receipt in receipts.values()]}
 
 
-def _with_points(folder: str, points: tuple[str, ...], unwritten_s: float, tick_s: float) -> Any:
+def _with_points(folder: str, points: tuple[str, ...], unwritten_s: float, tick_s: float, settled_s: float) -> Any:
     """The function Ray calls in every worker process before anything else. It holds what it needs: no worker knows this file."""
 
     def wrap_points() -> None:
@@ -72,7 +74,7 @@ def _with_points(folder: str, points: tuple[str, ...], unwritten_s: float, tick_
         import time
         from pathlib import Path
 
-        from mtd_ray.harvest import worker
+        from mtd_ray.harvest import budget, worker
         from mtd_ray.harvest.attempt import Attempt
         from mtd_ray.objects import ObjectStore
 
@@ -120,7 +122,7 @@ def _with_points(folder: str, points: tuple[str, ...], unwritten_s: float, tick_
         around(ObjectStore, "put", "/data/", points[3], points[4])
         around(ObjectStore, "create", "/commit/", None, points[5])
         around(ObjectStore, "delete", "/micro/", points[6], points[7])
-        worker._UNWRITTEN_S, worker._TICK_S = unwritten_s, tick_s
+        worker._UNWRITTEN_S, worker._TICK_S, budget._SETTLED_WITHIN_S = unwritten_s, tick_s, settled_s
 
     return wrap_points
 

@@ -61,6 +61,8 @@ USD_PER_MILLION = 10_000.0
 LATEST_PASS = 6
 TIGHT, AMPLE = 0.6, 2.0  # caps, in shares of what an undisturbed harvest costs; a kill makes it cost up to 1.4
 TIGHT_EVERY = 4
+# Under a tight cap: late enough that there is something to forget, early enough that the cap lets it come. Of other points the first.
+TIGHT_PASS = {"answer before it is kept": 6, "micro-part before it is written": 2, "micro-part after it is written": 2}
 PATIENCE_S = 120.0
 ATTEMPTS = 6
 
@@ -171,11 +173,12 @@ class Bench:
     def run(self, point: str, victim: str, number: int) -> None:
         """One run: killed once, harvested until complete, judged; under a cap that is too small at first, if its turn has come."""
         name, self.before = f"run-{number}", self._paid()
-        self._set_faults(self._faults())
         tight = self.turns[victim] % TIGHT_EVERY == 0
         self.turns[victim] += 1
+        self._set_faults(self._faults(resets=not tight))
         self.budget = (TIGHT if tight else AMPLE) * self.usd
-        struck = self._strike(name, point, victim, 0 if tight or victim == "node" else self.chance.randrange(LATEST_PASS))
+        number_of_pass = TIGHT_PASS.get(point, 0) if tight else self.chance.randrange(LATEST_PASS)
+        struck = self._strike(name, point, victim, 0 if victim == "node" else number_of_pass)
         self.verdict.runs += 1
         self.verdict.struck[victim if struck else "nobody"] += 1
         self.verdict.repaid_rows.append(self._paid()["texts"] - self.before["texts"] - ROWS)
@@ -278,15 +281,19 @@ class Bench:
         path.write_text(RECIPE.format(run=run, **places, **sizes, **figures))
         return path
 
-    def _faults(self) -> list[Fault]:
-        """Some of the first requests are rejected, fail, are reset or come slowly; none of these is paid and lost."""
+    def _faults(self, *, resets: bool) -> list[Fault]:
+        """Some of the first requests are rejected, fail, are reset or come slowly; none of these is paid and lost.
+
+        A client cannot know that a reset request was not paid. Under a tight cap there are none: what they count for would leave
+        room for money that was forgotten.
+        """
         at = self.chance.sample(range(2, ROWS // 4), 8)
-        return [
+        faults = [
             Fault(kind="status", status=429, retry_after=0.3, at=tuple(at[:2])),
             Fault(kind="status", status=500, at=tuple(at[2:4])),
-            Fault(kind="reset", at=tuple(at[4:6])),
-            Fault(kind="slow", seconds=0.5, at=tuple(at[6:])),
+            Fault(kind="slow", seconds=0.5, at=tuple(at[4:6])),
         ]
+        return [*faults, Fault(kind="reset", at=tuple(at[6:]))] if resets else faults
 
     def _set_faults(self, faults: list[Fault]) -> None:
         self.provider.set_faults(*faults, Fault(kind="stall", seconds=0.15))
