@@ -61,7 +61,7 @@ USD_PER_MILLION = 10_000.0
 LATEST_PASS = 6
 TIGHT, AMPLE = 0.6, 2.0  # caps, in shares of what an undisturbed harvest costs; a kill makes it cost up to 1.4
 TIGHT_EVERY = 4
-# Under a tight cap: late enough that there is something to forget, early enough that the cap lets it come. Of other points the first.
+# Passes at which a tight cap is struck, of other points the first: late enough that there is something to forget, and in time.
 TIGHT_PASS = {"answer before it is kept": 6, "micro-part before it is written": 2, "micro-part after it is written": 2}
 PATIENCE_S = 120.0
 ATTEMPTS = 6
