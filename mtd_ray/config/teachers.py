@@ -32,7 +32,7 @@ class LocalTeacher(Frozen):
     models trained with Matryoshka losses; ``fold`` adds up whole chunks of that size.
     ``backend: openvino-int8`` computes with 8-bit weights and activations on a CPU: several times faster, vectors slightly off.
     ``batch_tokens``: padded tokens of a forward pass; left out, what is fastest: 8,192 on a GPU, on a CPU 256 for each of a
-    worker's ``num_cpus`` threads. A batch that does not fit into memory is halved.
+    worker's ``num_cpus`` threads and at least 512. A batch that does not fit into memory is halved.
     ``workers`` is a number, or bounds ``{min, max}``; each works at ``parts_in_flight`` parts at once, so that reading, tokenising
     and writing go on during the forward pass of another part.
     """
