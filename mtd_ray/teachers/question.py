@@ -77,8 +77,9 @@ class Question:
 
     def _lane_ended(self, lane: asyncio.Task[None]) -> None:
         del self._lanes[lane]
-        if not lane.cancelled() and self._error is None and not isinstance(lane.exception(), GivenUpError):
-            self._error = lane.exception()
+        error = None if lane.cancelled() else lane.exception()  # looked at also after the first: asyncio shows the others' traces
+        if self._error is None and not isinstance(error, GivenUpError):
+            self._error = error
         if self._error is not None or not self._lanes:
             self._over.set()
 

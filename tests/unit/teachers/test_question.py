@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -262,3 +263,10 @@ def test_a_text_that_is_cut_is_charged_and_believed_only_up_to_the_cut(monkeypat
     assert asked == [10]
     assert count.of(long) == 100, "300 bytes for ten tokens are no lesson"
     assert budget.settled[0][0] == pytest.approx(PRICE * (300 + 16)), "where the provider cuts is only its own word"
+
+
+def test_one_error_is_told_when_many_requests_fail(opened: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(AccountError):
+        opened(Provider(**{f"on_{number}": no_money for number in range(8)}), requests_in_flight=8).embed(*digits(8))
+    gc.collect()
+    assert caplog.messages == [], "the other requests' errors are not left for asyncio to print"
