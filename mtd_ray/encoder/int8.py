@@ -2,7 +2,7 @@
 
 The transformer is traced, its weights are rounded to 8 bits by NNCF, and the result is kept in the user's cache under a digest of
 the weights, so that a machine does this once per model. Activations are rounded while running, 64 numbers to a scale: unlike fixed
-scales these need no calibration texts, and for all-MiniLM-L6-v2 the lowest cosine to float32 vectors is 0.998 instead of 0.989.
+scales these need no calibration texts, and for all-MiniLM-L6-v2 the lowest cosine to float32 vectors is 0.997 on 200 mixed texts.
 Everything that stays in floating point is computed in float32 on every processor: left to itself, OpenVINO takes bfloat16 where a
 processor has it, and the vectors would depend on the machine. Pooling and everything after it stay as they are.
 """
@@ -34,7 +34,7 @@ from mtd_ray.errors import MtdError
 
 _FAMILIES = ("bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-# Numbers of an activation that share a scale; with 384 the lowest cosine is 0.995.
+# Numbers of an activation that share a scale; with 384 it takes a tenth less time, and the lowest cosine falls to 0.991.
 _GROUP_SIZE = 64
 # Part of the digest of a stored model; raise it when anything below builds it differently.
 _FORMAT = 1
