@@ -7,6 +7,7 @@ import time
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
 from mtd_ray.config import Recipe
 from mtd_ray.harvest.budget import SharedBudget, start_budget
@@ -76,6 +77,9 @@ def test_an_actor_that_dies_forgets_nothing(ray_cluster: RayCluster, local_store
     view = budget.of(teacher)
     asyncio.run(view.reserve(4.0))
     ray.kill(budget._actor, no_restart=False)
+    with pytest.raises(RayActorError):  # killing takes a moment, in which the next reservation would be claimed in vain
+        while True:
+            ray.get(budget._actor.settle.remote("nobody", teacher, 0.0, 0.0))
     asyncio.run(view.reserve(5.0))
     view.settle(4.0, 1.0)  # granted by the one that died, whose claim counts in full
     view.settle(5.0, 2.0)
