@@ -115,7 +115,8 @@ def _toolkit() -> _Toolkit:
         import openvino
     except ImportError as error:
         raise MtdError(f"backend openvino-int8 needs the package {error.name!r}: pip install 'mtd-ray[int8]'") from None
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level, which also raises the level of every handler that others have put on its logger.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return _Toolkit(openvino, nncf)
 
 
