@@ -17,10 +17,11 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from torch import Tensor
 
 from mtd_ray.encoder.batches import TokenBudget
+from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.cpu import tune_for_cpu
 from mtd_ray.encoder.inputs import Inputs, tokenize
 from mtd_ray.encoder.int8 import use_int8
-from mtd_ray.encoder.models import cache_folder, locate_model
+from mtd_ray.encoder.models import locate_model
 from mtd_ray.encoder.trusted import check_modules
 from mtd_ray.errors import MtdError
 from mtd_ray.quiet import without_progress_bars

@@ -12,9 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -30,6 +28,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from mtd_ray.encoder.cache import built_once
 from mtd_ray.errors import MtdError
 
 _FAMILIES = ("bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
@@ -59,10 +58,9 @@ def use_int8(model: SentenceTransformer, cache: Path) -> None:
     family = model[0].config.model_type if isinstance(model[0], Transformer) else type(model[0]).__name__
     if family not in _FAMILIES:
         raise MtdError(f"backend openvino-int8 does not know {family!r} models, only {', '.join(_FAMILIES)}; use backend torch")
-    file = cache / f"int8-{_digest(model[0].auto_model, tools)[:24]}" / "model.xml"
-    if not file.is_file():
-        _build(model, tools, file.parent)
-    model[0].model = Int8Transformer(model[0].config, file, tools.openvino)
+    folder = cache / f"int8-{_digest(model[0].auto_model, tools)[:24]}"
+    built_once(folder, lambda scratch: tools.openvino.save_model(_quantised(model, tools), scratch / "model.xml"))
+    model[0].model = Int8Transformer(model[0].config, folder / "model.xml", tools.openvino)
 
 
 class Int8Transformer(nn.Module):
@@ -129,21 +127,6 @@ def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _build(model: SentenceTransformer, tools: _Toolkit, folder: Path) -> None:
-    """Write the quantised model; moved into place when complete, so that processes that do so at once do not disturb each other."""
-    quantised = _quantised(model, tools)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        built = Path(scratch) / "model"
-        tools.openvino.save_model(quantised, built / "model.xml")
-        try:
-            built.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # another process was not first: a real failure
-                raise
-            shutil.rmtree(built)
 
 
 @torch.inference_mode()

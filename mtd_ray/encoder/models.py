@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 
+from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.wordllama import wordllama_folder
 from mtd_ray.errors import MtdError
 
@@ -32,13 +32,6 @@ def locate_model(model: str) -> str:
             f"model folder {model!r} does not exist on this machine; give an existing folder, a hub name, or package:NAME/SUBFOLDER"
         )
     return model
-
-
-def cache_folder() -> Path:
-    """Per-user folder for files that are derived once: ``$MTD_RAY_CACHE``, else ``mtd-ray`` in the XDG cache folder."""
-    if chosen := os.environ.get("MTD_RAY_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtd-ray"
 
 
 def _in_package(place: str) -> Path:

@@ -7,10 +7,9 @@ The package's own code is not imported; only its weights and tokenizer file are 
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 
+from mtd_ray.encoder.cache import built_once
 from mtd_ray.errors import MtdError
 
 _WEIGHTS = "weights/l2_supercat_256.safetensors"
@@ -31,22 +30,7 @@ def wordllama_folder(package: Path, cache: Path) -> Path:
         raise MtdError(f"model 'package:wordllama': {missing[0]} is missing; install wordllama 0.4.0.post1, which ships it")
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)).hexdigest()
     folder = cache / f"wordllama-{digest[:16]}"
-    if not folder.is_dir():
-        _build(sources[0], sources[1], folder)
-    return folder
-
-
-def _build(weights: Path, tokenizer: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        built = Path(scratch) / "model"
-        _save(weights, tokenizer, built)
-        try:
-            built.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # another process was not first: a real failure
-                raise
-            shutil.rmtree(built)
+    return built_once(folder, lambda scratch: _save(sources[0], sources[1], scratch))
 
 
 def _save(weights: Path, tokenizer: Path, folder: Path) -> None:

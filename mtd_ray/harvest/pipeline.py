@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
 from mtd_ray.config import ApiTeacher, Recipe, Teacher
 from mtd_ray.corpus import Manifest
@@ -26,6 +25,7 @@ from mtd_ray.harvest.sharing import shared
 from mtd_ray.harvest.totals import Totals, commit_keys, read_commits
 from mtd_ray.harvest.worker import Receipt
 from mtd_ray.objects import ObjectStore
+from mtd_ray.targets.micro import Spent
 from mtd_ray.targets.sweep import sweep
 
 _log = logging.getLogger(__name__)
@@ -35,23 +35,6 @@ _GRACE_S = 10.0
 
 _News = Receipt | BaseException | float
 _Feed = queue.Queue[tuple[str, _News]]
-
-
-@dataclass
-class _Spent:
-    """What this call used for one teacher."""
-
-    tokens: int = 0
-    requests: int = 0
-    rejected: int = 0
-    usd: float = 0.0
-    seconds: float = 0.0
-
-    def add(self, receipt: Receipt) -> None:
-        self.usd += receipt.usd
-        self.tokens += receipt.tokens
-        self.requests += receipt.requests
-        self.rejected += receipt.rejected
 
 
 def harvest(
@@ -83,7 +66,7 @@ def harvest(
     plans = plan_harvest(store, recipe, manifest, names)
     if retry_failed and sum([reopen_failed_parts(store, plan) for plan in plans]) > 0:
         plans = plan_harvest(store, recipe, manifest, names)
-    spent = {plan.name: _Spent() for plan in plans}
+    spent = {plan.name: Spent() for plan in plans}
     if pending := [plan for plan in plans if plan.pending]:
         limits = {plan.name: FailureLimit(store, plan, recipe.harvest.max_failed_share) for plan in pending}
         with shared(store, recipe, {plan.name: plan.teacher for plan in pending}) as (limiters, budget):
@@ -99,7 +82,7 @@ def harvest(
     return receipts
 
 
-def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, _Spent], limits: dict[str, FailureLimit]) -> None:
+def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, Spent], limits: dict[str, FailureLimit]) -> None:
     """Harvest all teachers at once, each in a thread.
 
     The first error ends the others at their next receipt; it is raised when they have ended, or soon if that takes them long.
@@ -118,10 +101,10 @@ def _harvest_all(tools: Tools, plans: list[Plan], spent: dict[str, _Spent], limi
                     if isinstance(news, BaseException):
                         raise news
                     if isinstance(news, float):
-                        spent[name].seconds = news
+                        spent[name] += Spent(seconds=news)
                         running.remove(name)
                     else:
-                        _count(news, spent[name])
+                        spent[name] += _spent(news)
                         progress.add(name, news)
                         metrics.add(name, news, progress.quota_share(name))
                         if news.outcome == "committed" and limits[name].passed_by(news.failed_rows):
@@ -156,10 +139,11 @@ def _arrived(feed: _Feed) -> list[tuple[str, _News]]:
     return news
 
 
-def _count(receipt: Receipt, spent: _Spent) -> None:
+def _spent(receipt: Receipt) -> Spent:
+    """What a part cost this call. Raises the error that stopped it, if one did."""
     if receipt.error:
         receipt.raise_error()
-    spent.add(receipt)
+    return Spent(receipt.tokens, receipt.requests, receipt.rejected, receipt.usd)
 
 
 def _harvest_teacher(plan: Plan, tools: Tools, feed: _Feed, stop: threading.Event) -> None:
@@ -190,7 +174,7 @@ def _let_end(receipts: Iterator[Receipt], teacher: Teacher) -> None:
         under_way -= receipt.outcome != "skipped"
 
 
-def _settle(store: ObjectStore, plan: Plan, spent: _Spent, max_failed_share: float) -> HarvestReceipt:
+def _settle(store: ObjectStore, plan: Plan, spent: Spent, max_failed_share: float) -> HarvestReceipt:
     totals = Totals.of(read_commits(store, commit_keys(plan.fingerprint, plan.parts)))
     require_few_failures(store, plan.name, totals, plan.rows, max_failed_share)
     return HarvestReceipt(
