@@ -5,19 +5,11 @@ from mtd_ray.config.catalog import Catalog, ModelFacts, catalog, usd_per_token
 from mtd_ray.config.load import load_recipe
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.preflight import check_secrets
-from mtd_ray.config.recipe import (
-    EvaluateConfig,
-    HarvestConfig,
-    LastLayers,
-    LossWeights,
-    Recipe,
-    StageConfig,
-    StorageConfig,
-    StudentConfig,
-    TrainConfig,
-)
+from mtd_ray.config.recipe import EvaluateConfig, HarvestConfig, Recipe, StorageConfig
 from mtd_ray.config.secret import SecretRef, resolve_secret
 from mtd_ray.config.sources import CorpusConfig, DocstringSource, HuggingFaceSource, JsonlSource, ParquetSource
+from mtd_ray.config.stages import POINTWISE, HeadLosses, LastLayers, LayerRange, Progressive, StageConfig, Trainable
+from mtd_ray.config.student import StudentConfig
 from mtd_ray.config.teachers import (
     ApiTeacher,
     CohereTeacher,
@@ -29,8 +21,10 @@ from mtd_ray.config.teachers import (
     WorkerRange,
     teacher_fingerprint,
 )
+from mtd_ray.config.train import TrainConfig
 
 __all__ = [
+    "POINTWISE",
     "ApiTeacher",
     "Catalog",
     "CohereTeacher",
@@ -38,15 +32,17 @@ __all__ = [
     "DocstringSource",
     "EvaluateConfig",
     "HarvestConfig",
+    "HeadLosses",
     "HuggingFaceSource",
     "JsonlSource",
     "Kind",
     "LastLayers",
+    "LayerRange",
     "LocalTeacher",
-    "LossWeights",
     "ModelFacts",
     "OpenAITeacher",
     "ParquetSource",
+    "Progressive",
     "QuotaConfig",
     "Recipe",
     "SecretRef",
@@ -55,6 +51,7 @@ __all__ = [
     "StudentConfig",
     "Teacher",
     "TrainConfig",
+    "Trainable",
     "VoyageTeacher",
     "WorkerRange",
     "catalog",

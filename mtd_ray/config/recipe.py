@@ -6,13 +6,17 @@ file and turns what pydantic finds into messages for a person.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from mtd_ray.config.base import Dimension, Frozen, HttpUrl, Name, PositiveFloat, PositiveInt, Weight, fingerprint
+from mtd_ray.config.base import Frozen, HttpUrl, Name, PositiveFloat, PositiveInt, fingerprint
 from mtd_ray.config.sources import CorpusConfig
+from mtd_ray.config.stages import StageConfig
+from mtd_ray.config.student import StudentConfig
 from mtd_ray.config.teachers import Teacher, teacher_fingerprint
+from mtd_ray.config.train import TrainConfig
 
 
 class StorageConfig(Frozen):
@@ -41,94 +45,6 @@ class HarvestConfig(Frozen):
     part_rows: PositiveInt = 512
     budget_usd: PositiveFloat | None = None
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-
-def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError(f"the same value stands twice in {list(values)}")
-    return values
-
-
-class StudentConfig(Frozen):
-    """The student: a Hugging Face backbone, pooling, and one linear head per output size.
-
-    ``layers`` keeps only these transformer layers (in this order) of the backbone; ``init: random`` takes only the architecture
-    from ``model``'s config and draws new weights. A decoder (Qwen2) is made bidirectional.
-    """
-
-    model: str
-    revision: str | None = None
-    init: Literal["pretrained", "random"] = "pretrained"
-    layers: Annotated[tuple[int, ...], AfterValidator(_distinct)] | None = None
-    pooling: Literal["mean", "last", "cls"] = "mean"
-    max_tokens: PositiveInt = 512
-    heads: Annotated[tuple[Dimension, ...], AfterValidator(_distinct), Field(min_length=1)]
-    default_head: Dimension | None = None
-    prompts: dict[str, str] = Field(default_factory=dict)
-    base_model_name: str | None = None
-    license: str | None = None
-
-    @model_validator(mode="after")
-    def _default_head_exists(self) -> StudentConfig:
-        if self.default_head is not None and self.default_head not in self.heads:
-            raise ValueError(f"default_head {self.default_head} is not one of the heads {list(self.heads)}")
-        return self
-
-    @property
-    def export_head(self) -> int:
-        """The head that a plain load of the exported folder uses."""
-        return self.default_head or max(self.heads)
-
-
-class LossWeights(Frozen):
-    """Weights of one head's losses (arXiv 2412.19048: 10, 200 and 20)."""
-
-    cosine: Weight = 0.0
-    similarity: Weight = 0.0
-    ranking: Weight = 0.0
-
-    @property
-    def any(self) -> bool:
-        return self.cosine > 0 or self.similarity > 0 or self.ranking > 0
-
-
-class LastLayers(Frozen):
-    """Train the heads and the last ``last`` layers of the backbone."""
-
-    last: PositiveInt
-
-
-class StageConfig(Frozen):
-    """One stage: which teachers, what is trainable, which heads and losses, for how long."""
-
-    name: Name
-    teachers: tuple[str, ...] | None = None
-    trainable: Literal["heads", "all"] | LastLayers = "all"
-    heads: dict[int, LossWeights] = Field(min_length=1)
-    ranking_margin: Weight = 0.015
-    lr: PositiveFloat
-    steps: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)]
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    weight_decay: Weight = 0.01
-    clip_norm: PositiveFloat = 1.0
-
-
-class TrainConfig(Frozen):
-    """Resources and numerics of training; none of it may change the student beyond float tolerance, except ``dtype``."""
-
-    workers: PositiveInt = 1
-    num_cpus: PositiveFloat = 1.0
-    num_gpus: Weight = 0.0
-    zero_stage: Literal[0, 1, 2, 3] = 2
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    micro_batch_tokens: PositiveInt = 16_384
-    shuffle_shards: PositiveInt = 8
-    length_window: PositiveInt = 16
-    checkpoint_every: PositiveInt | None = None
-    max_failures: Annotated[int, Field(ge=0)] = 3
-    log_every: PositiveInt = 10
 
 
 class EvaluateConfig(Frozen):
@@ -161,9 +77,45 @@ class Recipe(Frozen):
         """Names of the teachers in a stage's target, in the order in which their vectors are concatenated."""
         return stage.teachers or tuple(self.teachers)
 
-    def target_dimensions(self, stage: StageConfig) -> int:
-        """Size of a stage's fused target: the teachers' sizes added up."""
-        return sum(self.teachers[name].dimensions for name in self.stage_teachers(stage))
+    def target_dimensions(self, names: Sequence[str]) -> int:
+        """Size of the fused target of these teachers: their parts added up."""
+        return sum(self.teachers[name].part_dimensions for name in names)
+
+    def head_layout(self, stage: StageConfig, head: int) -> tuple[tuple[str, int], ...] | None:
+        """Whose numbers stand where in the target that a head is compared with: teacher and size, one after the other.
+
+        A head as large as the stage's own target is compared with that. One as large as the target of all the teachers that the
+        recipe uses keeps a place for each of them; the places of those that are not in the stage are free, and so a later stage
+        that adds a teacher finds the earlier ones where they were. With ``target: cut`` every place is cut in the same proportion.
+
+        Returns:
+            None where the head is compared with no such target: it has no pointwise loss, or one with ``target: pca``.
+
+        Raises:
+            ValueError: the head's size fits no target, or cannot be cut into whole numbers; says why.
+        """
+        losses = stage.heads[head]
+        if not losses.is_pointwise or losses.target == "pca":
+            return None
+        if losses.target == "cut":
+            return self._cut_layout(head)
+        for names in (self.stage_teachers(stage), self.used_teachers):
+            if self.target_dimensions(names) == head:
+                return tuple((name, self.teachers[name].part_dimensions) for name in names)
+        raise ValueError(f"a head of size {head} cannot be compared to this stage's target of size {self._sizes(stage)}")
+
+    def _cut_layout(self, head: int) -> tuple[tuple[str, int], ...]:
+        whole = self.target_dimensions(self.used_teachers)
+        sizes = {name: self.teachers[name].part_dimensions * head / whole for name in self.used_teachers}
+        broken = [name for name, size in sizes.items() if not size.is_integer()]
+        if broken or head > whole:
+            raise ValueError(f"{head} of {whole} numbers is no whole share of every teacher's")
+        return tuple((name, int(size)) for name, size in sizes.items())
+
+    def _sizes(self, stage: StageConfig) -> str:
+        names = self.stage_teachers(stage)
+        parts = " + ".join(f"{name} {self.teachers[name].part_dimensions}" for name in names)
+        return f"{self.target_dimensions(names)} ({parts})"
 
     @property
     def used_teachers(self) -> tuple[str, ...]:
@@ -182,7 +134,8 @@ class Recipe(Frozen):
         what["dtype"] = self.train.dtype
         what["sampler"] = [self.train.shuffle_shards, self.train.length_window]
         what["teachers"] = [
-            [name, teacher_fingerprint(self.teachers[name]), self.teachers[name].weight] for name in self.used_teachers
+            [name, teacher_fingerprint(teacher), teacher.weight, teacher.part_dimensions, teacher.target_shorten]
+            for name, teacher in ((name, self.teachers[name]) for name in self.used_teachers)
         ]
         return fingerprint(what)
 

@@ -9,8 +9,9 @@ from typing import get_args
 from mtd_ray.config.base import Kind
 from mtd_ray.config.catalog import catalog, usd_per_token
 from mtd_ray.config.nearest import nearest
-from mtd_ray.config.recipe import LastLayers, Recipe, StageConfig
+from mtd_ray.config.recipe import Recipe
 from mtd_ray.config.sources import DocstringSource
+from mtd_ray.config.stages import LastLayers, StageConfig
 from mtd_ray.config.teachers import ApiTeacher, LocalTeacher, teacher_fingerprint
 
 
@@ -128,21 +129,21 @@ def _stage_teachers(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[
 
 
 def _stage_heads(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    target = recipe.target_dimensions(stage)
-    for head, weights in stage.heads.items():
+    for head in stage.heads:
         if head not in recipe.student.heads:
             yield f"{where}.heads.{head}: the student has no such head; it has {list(recipe.student.heads)}"
-        if weights.cosine > 0 and head != target:
-            parts = " + ".join(f"{name} {recipe.teachers[name].dimensions}" for name in recipe.stage_teachers(stage))
+        try:
+            recipe.head_layout(stage, head)
+        except ValueError as error:
             yield (
-                f"{where}.heads.{head}.cosine: a head of size {head} cannot be compared to this stage's target of size {target} "
-                f"({parts}); give the student a head of {target}, or use only similarity and ranking here"
+                f"{where}.heads.{head}: {error}; give the student a head of that size, write target: pca or target: cut, or use only "
+                "similarity and ranking here"
             )
 
 
 def _stage_trains(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    for head, weights in stage.heads.items():
-        if not weights.any:
+    for head, losses in stage.heads.items():
+        if not losses.weights:
             yield f"{where}.heads.{head}: every loss weight is 0, so this trains nothing; raise one above 0 or leave the head out"
     if stage.batch_size < recipe.train.workers:
         yield f"{where}.batch_size: {stage.batch_size} rows cannot be dealt to the {recipe.train.workers} workers of train.workers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +24,33 @@ class WorkerRange(Frozen):
         return self
 
 
-class LocalTeacher(Frozen):
+class TeacherBase(Frozen):
+    """What every teacher has: a size, and its part in the target.
+
+    ``weight`` is its share of the vote on how similar two texts are. ``target_dimensions`` makes its stored vectors shorter for the
+    target, without harvesting again: ``target_shorten: cut`` keeps the first numbers, for models trained with Matryoshka losses;
+    ``fold`` adds up whole chunks of that size.
+    """
+
+    dimensions: Dimension
+    weight: PositiveFloat = 1.0
+    target_dimensions: Dimension | None = None
+    target_shorten: Literal["cut", "fold"] = "cut"
+    license: str | None = None
+
+    @model_validator(mode="after")
+    def _part_is_no_longer(self) -> Self:
+        if self.part_dimensions > self.dimensions:
+            raise ValueError(f"target_dimensions {self.target_dimensions} is more than the dimensions harvested, {self.dimensions}")
+        return self
+
+    @property
+    def part_dimensions(self) -> int:
+        """Size of this teacher's part of the target."""
+        return self.target_dimensions or self.dimensions
+
+
+class LocalTeacher(TeacherBase):
     """A sentence-transformers model run in this cluster.
 
     ``model`` is a folder, a hub name, or ``package:NAME/SUBFOLDER`` for a model that ships inside an installed Python package.
@@ -41,8 +67,6 @@ class LocalTeacher(Frozen):
     model: str
     revision: str | None = None
     trust_remote_code: bool = False
-    dimensions: Dimension
-    weight: PositiveFloat = 1.0
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     max_tokens: PositiveInt = 512
     batch_tokens: PositiveInt | None = None
@@ -53,7 +77,6 @@ class LocalTeacher(Frozen):
     parts_in_flight: PositiveInt = 2
     num_cpus: PositiveFloat = 1.0
     num_gpus: Weight = 0.0
-    license: str | None = None
 
     identity: ClassVar[tuple[str, ...]] = (
         "provider", "model", "revision", "dimensions", "shorten", "dtype", "backend", "max_tokens", "prompts",
@@ -85,7 +108,7 @@ class QuotaConfig(Frozen):
     inputs_per_minute: PositiveFloat | None = None
 
 
-class ApiTeacher(Frozen):
+class ApiTeacher(TeacherBase):
     """What teachers behind a provider's API have in common.
 
     Two servers that answer one model name with different vectors must be told apart by ``revision``: the URL is not part of the
@@ -105,9 +128,7 @@ class ApiTeacher(Frozen):
     revision: str | None = None
     base_url: HttpUrl
     api_key: SecretRef
-    dimensions: Dimension
     send_dimensions: bool = True
-    weight: PositiveFloat = 1.0
     prompts: dict[Kind, str] = Field(default_factory=dict)
     max_inputs: PositiveInt
     max_request_tokens: PositiveInt
@@ -120,7 +141,6 @@ class ApiTeacher(Frozen):
     parts_in_flight: PositiveInt = 4
     requests_in_flight: PositiveInt = 8
     num_cpus: PositiveFloat = 0.25
-    license: str | None = None
 
     identity: ClassVar[tuple[str, ...]] = ("provider", "model", "revision", "dimensions", "prompts")
 
