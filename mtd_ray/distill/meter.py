@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 import torch.distributed as dist
 
-from mtd_ray.distill.dataset import Batch
+from mtd_ray.distill.batch import Batch
 from mtd_ray.distill.metrics import StepMetrics
 from mtd_ray.distill.step import StepResult
 
