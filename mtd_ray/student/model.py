@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from mtd_ray.config import LastLayers, StudentConfig
-from mtd_ray.errors import RecipeError
+from mtd_ray.config import StudentConfig, Trainable
 from mtd_ray.student.architecture import load_tokenizer
-from mtd_ray.student.backbone import load_backbone, transformer_layers
+from mtd_ray.student.backbone import load_backbone
+from mtd_ray.student.freezing import reached_parameters, trained_parameters
 from mtd_ray.student.pooling import pool
 
 
 class Student(nn.Module):
-    """Backbone, pooling, and one independent linear head per output size (arXiv 2412.19048, section 3).
+    """Backbone, pooling, and vectors of one or more sizes from the pooled state.
 
-    Dropout is always off: its masks would depend on how rows are dealt to workers, and a student that regresses on targets is not
-    short of signal.
+    Independent heads are one linear layer per size (arXiv 2412.19048, section 3); nested ones are prefixes of one linear layer of the
+    largest size (arXiv 2205.13147). Dropout is always off: its masks would depend on how rows are dealt to workers, and a student
+    that regresses on targets is not short of signal.
 
     Attributes:
         config: what it was built from.
         tokenizer: of the backbone.
         hidden_size: size of the pooled state.
-        heads: head size as text → ``nn.Linear(hidden_size, size)``.
+        heads: size as text → ``nn.Linear(hidden_size, size)``; of a nested student only the largest size.
     """
 
     def __init__(self, config: StudentConfig, backbone: Any, tokenizer: Any, seed: int) -> None:
@@ -34,7 +35,10 @@ class Student(nn.Module):
         self.tokenizer = tokenizer
         self.backbone: Any = backbone
         self.hidden_size: int = backbone.config.hidden_size
-        self.heads = nn.ModuleDict({str(size): _new_head(self.hidden_size, size, seed) for size in config.heads})
+        sizes = (max(config.heads),) if config.matryoshka == "nested" else config.heads
+        self.heads = nn.ModuleDict({str(size): _new_head(self.hidden_size, size, seed) for size in sizes})
+        # Found while the weights are whole: ZeRO-3 leaves each worker a part of them.
+        self._reached = reached_parameters(backbone)
         self.train()
 
     @classmethod
@@ -58,28 +62,36 @@ class Student(nn.Module):
 
     def project(self, pooled: Tensor, heads: Sequence[int]) -> dict[int, Tensor]:
         """Pooled states ``(batch, hidden_size)`` → per head ``(batch, head)`` float32, not normalised."""
-        return {head: _apply(self.heads[str(head)], pooled) for head in heads}
+        if self.config.matryoshka == "nested":
+            # The whole layer, though only a prefix may be asked for: ZeRO-3 gathers weights when their module is called.
+            largest = _apply(self.heads[self._layer_of(max(heads))], pooled)
+            return {head: largest[:, :head] for head in heads}
+        return {head: _apply(self.heads[self._layer_of(head)], pooled) for head in heads}
 
-    def freeze(self, trainable: Literal["heads", "all"] | LastLayers, heads: Collection[int]) -> None:
+    def freeze(self, trainable: Trainable, heads: Collection[int]) -> None:
         """Let only a stage's part require gradients: the heads it uses, and as much of the backbone as it names.
 
+        Layers are trained without what comes before and after the stack: embeddings and a last norm are trained with ``all`` only.
+        What the pooled states never pass through, such as BERT's pooler, is never trained.
+
         Raises:
-            RecipeError: more last layers are asked for than there are.
+            RecipeError: the backbone has no such layers.
         """
-        self.requires_grad_(False)
-        for head in heads:
-            self.heads[str(head)].requires_grad_(True)
-        if trainable == "all":
-            self.backbone.requires_grad_(True)
-        elif isinstance(trainable, LastLayers):
-            layers = transformer_layers(self.backbone)
-            if trainable.last > len(layers):
-                raise RecipeError(f"trainable.last: {trainable.last} layers asked for, the student has {len(layers)}")
-            for layer in layers[len(layers) - trainable.last :]:
-                layer.requires_grad_(True)
-        # BERT-like backbones carry a pooler that the pooled token states never pass through.
-        if isinstance(pooler := getattr(self.backbone, "pooler", None), nn.Module):
-            pooler.requires_grad_(False)
+        trained = trained_parameters(self.backbone, trainable) & self._reached
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(name in trained)
+        layers = {self._layer_of(head) for head in heads}
+        for key, layer in self.heads.items():
+            layer.requires_grad_(key in layers)
+
+    @property
+    def trunk_is_frozen(self) -> bool:
+        """Whether no part of the backbone is trained, so that a text's pooled state stays what it is."""
+        return not any(parameter.requires_grad for parameter in self.backbone.parameters())
+
+    def _layer_of(self, head: int) -> str:
+        """Key in ``heads`` of the linear layer that gives vectors of this size."""
+        return str(max(self.config.heads) if self.config.matryoshka == "nested" else head)
 
 
 def _new_head(hidden_size: int, size: int, seed: int) -> nn.Linear:

@@ -1,0 +1,76 @@
+"""Which of a backbone's parameters a stage trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtd_ray.config import LastLayers, LayerRange, Trainable
+from mtd_ray.errors import RecipeError
+from mtd_ray.student.backbone import transformer_layers
+
+
+def layer_range(trainable: LastLayers | LayerRange, depth: int, key: str) -> range:
+    """Numbers of the layers that ``trainable`` names, of a backbone of ``depth`` layers.
+
+    Raises:
+        RecipeError: there are no such layers; names ``key``, where the recipe asks for them.
+    """
+    if isinstance(trainable, LastLayers):
+        if trainable.last > depth:
+            raise RecipeError(f"{key}.last: {trainable.last} layers asked for, the student has {depth}")
+        return range(depth - trainable.last, depth)
+    first, last = trainable.layers
+    if last >= depth:
+        raise RecipeError(f"{key}.layers: the student has layers 0 to {depth - 1}, not {last}")
+    return range(first, last + 1)
+
+
+def trained_parameters(backbone: Any, trainable: Trainable) -> set[str]:
+    """Names of the backbone's parameters that ``trainable`` names; none for ``heads``.
+
+    Raises:
+        RecipeError: the backbone has no such layers.
+    """
+    if trainable == "heads":
+        return set()
+    names = {parameter: name for name, parameter in backbone.named_parameters()}
+    if trainable == "all":
+        return set(names.values())
+    layers = transformer_layers(backbone)
+    return {
+        names[parameter] for layer in layer_range(trainable, len(layers), "trainable") for parameter in layers[layer].parameters()
+    }
+
+
+def reached_parameters(backbone: Any) -> set[str]:
+    """Names of the parameters on which the token states depend, found by following one forward pass back to them.
+
+    The others (a pooler, the head of another task) would be given no gradient, yet an optimizer's weight decay would shrink them.
+    """
+    required = {name: parameter.requires_grad for name, parameter in backbone.named_parameters()}
+    backbone.requires_grad_(True)
+    ids = torch.arange(4, device=next(backbone.parameters()).device)[None] % backbone.config.vocab_size
+    with torch.enable_grad():
+        states = backbone(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    used = {id(leaf) for leaf in _leaves(states)}
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(required[name])
+    return {name for name, parameter in backbone.named_parameters() if id(parameter) in used}
+
+
+def _leaves(output: Tensor) -> Iterator[Tensor]:
+    """Tensors that the output was computed from and that gradients end in."""
+    open_nodes, seen = [output.grad_fn], set()
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if isinstance(leaf, Tensor):
+            yield leaf
+        open_nodes.extend(following for following, _ in node.next_functions)
