@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from mtd_ray.losses.vectors import unit_rows
 
 
 def cosine_loss(student: Tensor, target: Tensor) -> Tensor:
     """Mean over the batch of ``1 − s·t``, with s and t normalised here.
 
     Args:
-        student: ``(m, d)``, any length, any float type; computed in float32 or wider.
+        student: ``(m, d)``, any length, any float type; computed in float32 or wider. A row of zeros counts 1.
         target: ``(m, d)``, any length.
 
     Returns:
-        A scalar between 0 and 2.
+        A scalar between 0 and 2; 0 for an empty batch.
     """
-    student = F.normalize(widen(student), dim=-1)
-    target = F.normalize(target.to(student.dtype), dim=-1)
-    return (1.0 - (student * target).sum(dim=-1)).mean()
-
-
-def widen(vectors: Tensor) -> Tensor:
-    """float16 and bfloat16 become float32; float32 and float64 stay."""
-    return vectors if vectors.dtype.itemsize >= 4 else vectors.float()
+    units = unit_rows(student)
+    cosines = (units * unit_rows(target.to(units.dtype))).sum(dim=-1)
+    return (1.0 - cosines).sum() / max(len(cosines), 1)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtd_ray.losses.cosine import widen
+from mtd_ray.losses.vectors import unit_rows
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def ranking_loss(student: Tensor, order: PairOrder, margin: float = 0.015) -> Te
     Returns:
         A scalar of at least 0, in the student's (widened) type.
     """
-    student = F.normalize(widen(student), dim=-1)
-    scores = (student @ student.T)[order.rows, order.columns]
+    units = unit_rows(student)
+    scores = (units @ units.T)[order.rows, order.columns]
     total: Tensor = _HingeSum.apply(scores.double(), order.first, order.after, margin)  # type: ignore[no-untyped-call]
-    return (total / order.terms.clamp(min=1)).to(student.dtype)
+    return (total / order.terms.clamp(min=1)).to(units.dtype)
 
 
 class _HingeSum(torch.autograd.Function):

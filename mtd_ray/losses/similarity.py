@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mtd_ray.losses.cosine import widen
+from mtd_ray.losses.vectors import unit_rows
 
 
 def similarity_loss(student: Tensor, target_similarity: Tensor) -> Tensor:
@@ -17,9 +16,9 @@ def similarity_loss(student: Tensor, target_similarity: Tensor) -> Tensor:
         target_similarity: ``(m, m)`` cosines ``T Tᵀ``. NaN marks a pair that no teacher can score; it is left out of the mean.
 
     Returns:
-        A scalar of at least 0.
+        A scalar of at least 0; 0 when every pair is unknown.
     """
-    student = F.normalize(widen(student), dim=-1)
-    difference = student @ student.T - target_similarity.to(student.dtype)
+    units = unit_rows(student)
+    difference = units @ units.T - target_similarity.to(units.dtype)
     known = ~torch.isnan(target_similarity)
-    return torch.where(known, difference, 0.0).square().sum() / known.sum()
+    return torch.where(known, difference, 0.0).square().sum() / known.sum().clamp(min=1)
