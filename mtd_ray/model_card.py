@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import yaml
 
 from mtd_ray import __version__
-from mtd_ray.config import LastLayers, Recipe, StageConfig, StudentConfig
+from mtd_ray.config import HeadLosses, LastLayers, LayerRange, Progressive, Recipe, StageConfig, StudentConfig, Trainable
 from mtd_ray.licenses import most_restrictive, restriction
 
 if TYPE_CHECKING:
@@ -111,9 +111,13 @@ class ModelCard:
         return " ".join(lines) + "\n\n" + table
 
     def _summary(self) -> str:
+        heads = {
+            "independent": "one linear head per vector size",
+            "nested": "one linear head: the smaller vectors are beginnings of the largest",
+        }[self.student.matryoshka]
         return (
-            f"A text embedding model: {self.student.pooling} pooling, then one linear head per vector size, texts cut at "
-            f"{self.student.max_tokens} tokens. Vectors are not normalised; compare them by cosine."
+            f"A text embedding model: {self.student.pooling} pooling, then {heads}; texts are cut at {self.student.max_tokens} "
+            "tokens. Vectors are not normalised; compare them by cosine."
         )
 
     def _sizes(self) -> str:
@@ -142,8 +146,8 @@ class ModelCard:
             (
                 stage.name,
                 ", ".join(stage.teachers or self.all_teachers),
-                _trainable(stage),
-                "; ".join(_losses(stage)),
+                _trainable(stage.trainable),
+                "; ".join(_losses(size, losses) for size, losses in stage.heads.items()),
                 f"{stage.lr:g}",
                 f"{stage.steps} × {stage.batch_size}",
             )
@@ -163,15 +167,19 @@ def _public_name(model: str) -> str:
     return Path(model).name if is_folder else model
 
 
-def _trainable(stage: StageConfig) -> str:
-    return f"heads + last {stage.trainable.last} layers" if isinstance(stage.trainable, LastLayers) else stage.trainable
+def _trainable(trainable: Trainable | Progressive) -> str:
+    if isinstance(trainable, Progressive):
+        return ", then ".join(_trainable(part) for part in trainable.progressive)
+    if isinstance(trainable, LastLayers):
+        return f"heads + last {trainable.last} layers"
+    if isinstance(trainable, LayerRange):
+        return f"heads + layers {trainable.layers[0]} to {trainable.layers[1]}"
+    return trainable
 
 
-def _losses(stage: StageConfig) -> list[str]:
-    return [
-        f"{head}: " + " + ".join(f"{weight:g}·{name}" for name, weight in weights.model_dump().items() if weight)
-        for head, weights in stage.heads.items()
-    ]
+def _losses(size: int, losses: HeadLosses) -> str:
+    terms = " + ".join(f"{weight:g}·{name}" for name, weight in losses.weights.items())
+    return f"{size}: {terms}" + (f" (target: {losses.target})" if losses.target != "whole" else "")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,7 +17,7 @@ from mtd_ray.config.yaml_text import parse_yaml
 from mtd_ray.errors import RecipeError
 
 # What pydantic puts into an error's location for a branch of a union, beside the recipe's own keys.
-_BRANCHES = ("local", "openai", "cohere", "voyage", "parquet", "jsonl", "huggingface", "docstrings", "[key]", "LastLayers")
+_BRANCHES = ("local", "openai", "cohere", "voyage", "parquet", "jsonl", "huggingface", "docstrings", "[key]")
 # A wrong value of these keys may be a secret that was given by mistake, and is never repeated.
 _MAY_HOLD_A_SECRET = ("api_key", "base_url", "endpoint")
 
@@ -112,7 +112,7 @@ def _nearest_tag(context: dict[str, Any]) -> str:
 
 
 def _is_union_branch(step: Any) -> bool:
-    return step in _BRANCHES or (isinstance(step, str) and step.startswith(("literal[", "function-")))
+    return step in _BRANCHES or (isinstance(step, str) and step.startswith(("literal[", "function-", "constrained-", "{")))
 
 
 def _known_keys(location: Sequence[Any]) -> list[str]:

@@ -125,7 +125,7 @@ class Recipe(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what decides the student: corpus, used teachers' identities and weights, student, stages, seed, dtype."""
+        """Digest of what decides the student: corpus, teachers and their parts in the target, student, stages, seed, dtype."""
         what = self.model_dump(
             mode="json",
             include={"seed": True, "corpus": True, "student": True, "stages": True, "evaluate": True},
@@ -133,11 +133,14 @@ class Recipe(Frozen):
         )
         what["dtype"] = self.train.dtype
         what["sampler"] = [self.train.shuffle_shards, self.train.length_window]
-        what["teachers"] = [
-            [name, teacher_fingerprint(teacher), teacher.weight, teacher.part_dimensions, teacher.target_shorten]
-            for name, teacher in ((name, self.teachers[name]) for name in self.used_teachers)
-        ]
+        what["teachers"] = [[name, *self._part(name)] for name in self.used_teachers]
         return fingerprint(what)
+
+    def _part(self, name: str) -> tuple[str, float, int, str | None]:
+        """What decides a teacher's part of the target."""
+        teacher = self.teachers[name]
+        size = teacher.part_dimensions
+        return teacher_fingerprint(teacher), teacher.weight, size, teacher.target_shorten if size < teacher.dimensions else None
 
     @property
     def run_name(self) -> str:

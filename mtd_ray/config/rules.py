@@ -1,4 +1,4 @@
-"""Combinations that no single type can refuse: a head of the wrong size, a stage that trains nothing, two teachers that are one."""
+"""Combinations that no single type can refuse: two teachers that are one, a head that no stage trains."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mtd_ray.config.base import Kind
 from mtd_ray.config.catalog import catalog, usd_per_token
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import Recipe
+from mtd_ray.config.rules_stages import broken_stage_rules
 from mtd_ray.config.sources import DocstringSource
-from mtd_ray.config.stages import LastLayers, StageConfig
 from mtd_ray.config.teachers import ApiTeacher, LocalTeacher, teacher_fingerprint
 
 
@@ -26,16 +26,11 @@ def broken_rules(recipe: Recipe) -> list[str]:
         *_offers(recipe),
         *_prompts(recipe),
         *_measured(recipe),
+        *_parts_of_target(recipe),
+        *_trackers(recipe),
+        *broken_stage_rules(recipe),
     ]
-    names = [stage.name for stage in recipe.stages]
-    for index, stage in enumerate(recipe.stages):
-        where = f"stages.{index}"
-        if names.count(stage.name) > 1:
-            faults.append(f"{where}.name: {stage.name!r} stands twice; stages need different names")
-        teacher_faults = list(_stage_teachers(recipe, stage, where))
-        faults += teacher_faults or _stage_heads(recipe, stage, where)
-        faults += _stage_trains(recipe, stage, where)
-    return faults
+    return faults or list(_untrained_heads(recipe))
 
 
 def _storage(recipe: Recipe) -> Iterator[str]:
@@ -111,6 +106,17 @@ def _prompts(recipe: Recipe) -> Iterator[str]:
 
 def _measured(recipe: Recipe) -> Iterator[str]:
     evaluate = recipe.evaluate
+    has_heldout = evaluate.heldout and isinstance(recipe.corpus.source, DocstringSource)
+    if recipe.train.evaluate_checkpoints and not (evaluate.pairs or has_heldout):
+        yield (
+            "train.evaluate_checkpoints: there are no evaluation pairs to measure checkpoints on; name some in evaluate.pairs, or "
+            "leave this out"
+        )
+    if recipe.train.evaluate_checkpoints and recipe.train.checkpoint_every is None:
+        yield (
+            "train.evaluate_checkpoints: without train.checkpoint_every there are no checkpoints between the ends of the stages; "
+            "write train.checkpoint_every: 500, or leave this out"
+        )
     if evaluate.heldout and not evaluate.pairs and not isinstance(recipe.corpus.source, DocstringSource):
         yield (
             "evaluate.pairs: a run needs something to be measured on, and only docstrings have held-out pairs of their own; name a "
@@ -118,37 +124,30 @@ def _measured(recipe: Recipe) -> Iterator[str]:
         )
 
 
-def _stage_teachers(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    for name in stage.teachers or ():
-        if name not in recipe.teachers:
-            yield f"{where}.teachers: there is no teacher {name!r}; {nearest(name, recipe.teachers)}"
-    if stage.teachers is not None and len(set(stage.teachers)) != len(stage.teachers):
-        yield f"{where}.teachers: the same teacher stands twice in {list(stage.teachers)}"
-    if stage.teachers == ():
-        yield f"{where}.teachers: a stage needs at least one teacher; leave the key out to use all"
-
-
-def _stage_heads(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    for head in stage.heads:
-        if head not in recipe.student.heads:
-            yield f"{where}.heads.{head}: the student has no such head; it has {list(recipe.student.heads)}"
-        try:
-            recipe.head_layout(stage, head)
-        except ValueError as error:
+def _parts_of_target(recipe: Recipe) -> Iterator[str]:
+    for name, teacher in recipe.teachers.items():
+        if teacher.target_shorten == "cut":
+            continue
+        if teacher.target_dimensions is None:
+            yield f"teachers.{name}.target_shorten: nothing is shortened without target_dimensions; write it, or leave this out"
+        elif teacher.dimensions < 2 * teacher.target_dimensions:
             yield (
-                f"{where}.heads.{head}: {error}; give the student a head of that size, write target: pca or target: cut, or use only "
-                "similarity and ranking here"
+                f"teachers.{name}.target_shorten: of {teacher.dimensions} numbers only one whole chunk of "
+                f"{teacher.target_dimensions} can be taken, so that nothing would be folded; write target_dimensions: "
+                f"{max(1, teacher.dimensions // 2)} or less, or target_shorten: cut"
             )
 
 
-def _stage_trains(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    for head, losses in stage.heads.items():
-        if not losses.weights:
-            yield f"{where}.heads.{head}: every loss weight is 0, so this trains nothing; raise one above 0 or leave the head out"
-    if stage.batch_size < recipe.train.workers:
-        yield f"{where}.batch_size: {stage.batch_size} rows cannot be dealt to the {recipe.train.workers} workers of train.workers"
-    layers = recipe.student.layers
-    if isinstance(stage.trainable, LastLayers) and layers is not None and stage.trainable.last > len(layers):
-        yield f"{where}.trainable.last: {stage.trainable.last} layers asked for, the student has {len(layers)}"
-    if stage.warmup_steps > stage.steps:
-        yield f"{where}.warmup_steps: {stage.warmup_steps} is more than the stage's {stage.steps} steps"
+def _trackers(recipe: Recipe) -> Iterator[str]:
+    trackers = recipe.train.trackers
+    if len(set(trackers)) != len(trackers):
+        yield f"train.trackers: the same tracker stands twice in {list(trackers)}"
+
+
+def _untrained_heads(recipe: Recipe) -> Iterator[str]:
+    """A size that would be exported as it was drawn at random. A nested head is trained as far as its largest trained prefix."""
+    trained = {head for stage in recipe.stages for head in stage.heads}
+    nested = recipe.student.matryoshka == "nested"
+    for head in recipe.student.heads:
+        if head > max(trained) if nested else head not in trained:
+            yield f"student.heads: no stage trains size {head}; give it losses in stages, or leave it out here"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mtd_ray.config.base import Frozen, Name, PositiveFloat, PositiveInt, Weight
 
@@ -59,13 +61,43 @@ class LayerRange(Frozen):
         return self
 
 
-Trainable = Literal["heads", "all"] | LastLayers | LayerRange
+_FORMS = ("last", "layers", "progressive")
+
+
+def _form(value: Any) -> str | None:
+    """The form of ``trainable`` that a value has, or by its nearest key was meant to have: only that form's faults are told."""
+    if isinstance(value, str):
+        return "{word}"
+    keys = type(value).model_fields if isinstance(value, Frozen) else value
+    names = [name for key in keys for name in difflib.get_close_matches(str(key), _FORMS, n=1)] if isinstance(keys, Mapping) else []
+    return f"{{{names[0]}}}" if len(names) == 1 else None
+
+
+_Word = Annotated[Literal["heads", "all"], Tag("{word}")]
+_Last = Annotated[LastLayers, Tag("{last}")]
+_Range = Annotated[LayerRange, Tag("{layers}")]
+Trainable = Annotated[
+    _Word | _Last | _Range,
+    Discriminator(_form, custom_error_type="trainable", custom_error_message="Write heads, all, {last: 3} or {layers: [4, 7]}"),
+]
 
 
 class Progressive(Frozen):
     """Train one part after the other: the stage's steps are divided evenly, and each part starts with a new optimizer."""
 
     progressive: Annotated[tuple[Trainable, ...], Field(min_length=2)]
+
+
+_AnyTrainable = Annotated[
+    _Word | _Last | _Range | Annotated[Progressive, Tag("{progressive}")],
+    Discriminator(
+        _form,
+        custom_error_type="trainable",
+        custom_error_message=(
+            "Write heads, all, {last: 3}, {layers: [4, 7]}, or {progressive: [...]} with several of these, one after the other"
+        ),
+    ),
+]
 
 
 class StageConfig(Frozen):
@@ -76,7 +108,7 @@ class StageConfig(Frozen):
 
     name: Name
     teachers: tuple[str, ...] | None = None
-    trainable: Trainable | Progressive = "all"
+    trainable: _AnyTrainable = "all"
     heads: dict[int, HeadLosses] = Field(min_length=1)
     ranking_margin: Weight = 0.015
     lr: PositiveFloat

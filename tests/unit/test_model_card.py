@@ -15,8 +15,8 @@ from mtd_ray.model_card import ModelCard
 MANIFEST: Any = SimpleNamespace(content="c0ffee", rows=12_345)
 
 
-def card(**changes: Any) -> ModelCard:
-    tree = {
+def recipe_tree() -> dict[str, Any]:
+    return {
         "name": "small-one",
         "storage": {"url": "/store"},
         "corpus": {"source": {"format": "parquet", "path": "/private/texts"}},
@@ -43,8 +43,12 @@ def card(**changes: Any) -> ModelCard:
             },
         ],
     }
+
+
+def card(**changes: Any) -> ModelCard:
+    tree = recipe_tree()
     for key, value in changes.items():
-        tree[key] = {**tree[key], **value}  # type: ignore[dict-item]
+        tree[key] = {**tree[key], **value}
     return ModelCard.of(Recipe.model_validate(tree, strict=False), MANIFEST)
 
 
@@ -89,6 +93,26 @@ def test_training_is_told() -> None:
     assert "| one | big, api | heads + last 3 layers | 48: 10·cosine + 200·similarity | 0.0001 | 7 × 4 |" in text
     assert "12,345 texts" in text
     assert "c0ffee" in text
+
+
+def test_every_form_of_training_is_told() -> None:
+    stage = {
+        "name": "two",
+        "teachers": ["api"],
+        "heads": {48: {"angular": 1, "l2": 0.5}, 8: {"cosine": 2, "spread": 0.1, "target": "pca"}},
+        "lr": 1e-4,
+        "steps": 6,
+        "batch_size": 4,
+        "trainable": {"progressive": ["heads", {"layers": [4, 7]}, {"last": 3}, "all"]},
+    }
+    text = ModelCard.of(Recipe.model_validate(recipe_tree() | {"stages": [stage]}, strict=False), MANIFEST).markdown()
+    assert "| heads, then heads + layers 4 to 7, then heads + last 3 layers, then all |" in text
+    assert "| 48: 1·angular + 0.5·l2; 8: 2·cosine + 0.1·spread (target: pca) |" in text
+
+
+def test_nested_sizes_are_told() -> None:
+    assert "one linear head per vector size" in card().markdown()
+    assert "the smaller vectors are beginnings of the largest" in card(student={"matryoshka": "nested"}).markdown()
 
 
 def test_local_paths_are_not_published() -> None:

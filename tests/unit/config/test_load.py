@@ -40,7 +40,7 @@ def test_a_sound_recipe_loads(recipe_file: Path) -> None:
     assert recipe.storage.url == "s3://bucket/prefix"
     assert recipe.stages[0].lr == 1e-4
     assert recipe.stages[0].heads[8].ranking == 20
-    assert recipe.target_dimensions(recipe.stages[0]) == 8
+    assert recipe.target_dimensions(recipe.used_teachers) == 8
     assert recipe.student.export_head == 8
 
 
@@ -70,7 +70,7 @@ def test_overrides_reach_mappings_lists_and_number_keys(recipe_file: Path) -> No
         ("stages.0.lr=.nan", "", "not JSON compliant"),
         ("stages.0.trainable=haeds", "stages.0.trainable", "'heads' or 'all'"),
         ("stages.0.heads={}", "stages.0.heads", "at least 1 item"),
-        ("stages.0.heads.4.cosine=3", "stages.0.heads.4.cosine", "target of size 8 (small 4 + paid 4)"),
+        ("stages.0.heads.4.cosine=3", "stages.0.heads.4", "target of size 8 (small 4 + paid 4)"),
         ("stages.0.heads={16: {similarity: 1}}", "stages.0.heads.16", "the student has no such head"),
         ("stages.0.heads={8: {}}", "stages.0.heads.8", "trains nothing"),
         ("stages.0.heads.4={}", "stages.0.heads.4", "trains nothing"),
@@ -94,6 +94,33 @@ def test_overrides_reach_mappings_lists_and_number_keys(recipe_file: Path) -> No
         ("seed=2024-13-45", "'seed'", "not valid YAML"),
         ("seed={? [a] : 1}", "'seed'", "not valid YAML"),
         ("stages.0.steps", "stages.0.steps", "key.path=value"),
+        ("stages.0.trainable=7", "stages.0.trainable", "write heads, all, {last: 3}, {layers: [4, 7]}, or {progressive: [...]}"),
+        ("stages.0.trainable={last: 1, layers: [0, 1]}", "stages.0.trainable", "write heads, all, {last: 3}"),
+        ("stages.0.trainable={last: 0}", "stages.0.trainable.last", "greater than or equal to 1 (given: 0)"),
+        ("stages.0.trainable={layers: [1, 0]}", "stages.0.trainable", "the first layer, 1, comes after the last one, 0"),
+        ("stages.0.trainable={layers: [0, 2]}", "stages.0.trainable.layers", "2 layers are numbered from 0 to 1"),
+        ("stages.0.trainable={progressive: [heads]}", "stages.0.trainable.progressive", "at least 2 items"),
+        ("stages.0.trainable={progressive: [heads, al]}", "stages.0.trainable.progressive.1", "'heads' or 'all' (given: 'al')"),
+        ("stages.0.trainable={progressive: [heads, {last: 3}]}", "stages.0.trainable.progressive.1.last", "the student has 2"),
+        ("stages.0.trainable={progressive: [heads, all, all]}", "stages.0.trainable.progressive.2", "the same as the part before"),
+        (
+            "stages.0.trainable={progressive: [heads, all, heads, all, heads, all]}",
+            "stages.0.trainable.progressive",
+            "6 parts cannot share 5 steps",
+        ),
+        ("stages.0.heads.4.target=cutt", "stages.0.heads.4.target", "'whole', 'cut' or 'pca'"),
+        ("stages.0.heads.4.target=cut", "stages.0.heads.4.target", "only cosine, angular and l2 compare a vector"),
+        ("stages.0.heads.4.target=pca", "stages.0.heads.4.target", "only cosine, angular and l2 compare a vector"),
+        ("stages.0.heads.4={spread: 1}", "stages.0.heads.4", "spread alone learns nothing"),
+        ("stages.0.batch_size=2", "stages.0.batch_size", "2 texts make only one; write at least 3"),
+        ("student.heads=[8, 4, 2]", "student.heads", "no stage trains size 2"),
+        ("teachers.small.target_dimensions=5", "teachers.small", "more than the dimensions harvested, 4"),
+        ("teachers.small.target_shorten=fold", "teachers.small.target_shorten", "nothing is shortened without target_dimensions"),
+        ("train.trackers=[wandbb]", "train.trackers.0", "'wandb', 'mlflow' or 'trackio'"),
+        ("train.trackers=[wandb, wandb]", "train.trackers", "stands twice"),
+        ("train.evaluate_checkpoints=true", "train.evaluate_checkpoints", "write train.checkpoint_every: 500"),
+        ("train.keep_checkpoints=0", "train.keep_checkpoints", "greater than or equal to 1"),
+        ("train.spot=gcp", "train.spot", "'aws'"),
     ],
 )
 def test_a_wrong_value_names_its_key_and_the_way_out(recipe_file: Path, override: str, key: str, hint: str) -> None:
@@ -103,6 +130,28 @@ def test_a_wrong_value_names_its_key_and_the_way_out(recipe_file: Path, override
     assert hint in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "hint"),
+    [
+        (["student.heads=[16, 8, 4]", "stages.0.heads.16={l2: 1, target: pca}"], "stages.0.heads.16.target", "only 8 directions"),
+        (["student.heads=[8, 3]", "stages.0.heads={8: {cosine: 1}, 3: {cosine: 1, target: cut}}"], "stages.0.heads.3", "3 of 8"),
+        (["stages.0.heads.4={cosine: 1, target: cut}", "student.matryoshka=nested"], "stages.0.heads.4.target", "small 2 + paid 2"),
+        (["stages.0.heads.4={cosine: 1, target: pca}", "student.matryoshka=nested"], "stages.0.heads.4.target", "directions (pca)"),
+        (["student.heads=[9]", "student.matryoshka=nested", "stages.0.heads={9: {l2: 1}}"], "stages.0.heads.9", "size 8 (small"),
+        (["student.heads=[7, 4]", "teachers.paid.target_dimensions=3", "teachers.paid.target_shorten=fold",
+          "stages.0.heads={7: {cosine: 1}, 4: {similarity: 1}}"], "teachers.paid.target_shorten", "one whole chunk of 3"),
+        (["corpus.source={format: jsonl, path: x}", "evaluate.heldout=false", "train.evaluate_checkpoints=true",
+          "train.checkpoint_every=5"], "train.evaluate_checkpoints", "name some in evaluate.pairs"),
+    ],
+)  # fmt: skip
+def test_an_impossible_combination_is_refused(recipe_file: Path, overrides: list[str], key: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, overrides)
+    assert f"{key}: " in str(caught.value)
+    assert hint in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_secret_given_by_value_is_refused_and_not_repeated(recipe_file: Path) -> None:
@@ -154,8 +203,17 @@ def test_an_address_is_http_with_a_host_and_holds_no_secret(recipe_file: Path, k
         ["teachers.paid.quota={tokens_per_minute: 500}", "teachers.paid.max_tokens=500"],
         ["teachers.paid.base_url='http://[::1]:8000/v1'"],
         ["train.workers=8"],
+        ["train.trackers=[wandb, trackio]", "train.evaluate_checkpoints=true", "train.checkpoint_every=500"],
+        ["stages.0.trainable={progressive: [heads, {layers: [1, 1]}, {last: 2}, all]}"],
+        ["stages.0.heads.4={cosine: 1, target: cut}"],
+        ["stages.0.heads={8: {l2: 1, target: pca}, 4: {angular: 1, target: pca}}", "student.matryoshka=nested"],
+        ["stages.0.heads={8: {cosine: 1}, 4: {cosine: 1, target: cut}}", "student.matryoshka=nested", "student.heads=[4, 2]",
+         "stages.0.teachers=[small]", "stages.0.heads={4: {cosine: 1}, 2: {cosine: 1, target: cut}}"],
+        ["stages.0.heads={8: {similarity: 1}}", "student.matryoshka=nested"],
+        ["teachers.paid.target_dimensions=2", "teachers.paid.target_shorten=fold", "student.heads=[6, 3]",
+         "stages.0.heads={6: {cosine: 1}, 3: {l2: 1, target: cut}}"],
     ],
-)
+)  # fmt: skip
 def test_a_rule_refuses_no_more_than_it_must(recipe_file: Path, overrides: list[str]) -> None:
     load_recipe(recipe_file, overrides)
 
@@ -224,6 +282,11 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
         "student.license=mit",
         "student.base_model_name=some/name",
         "teachers.small.license=mit",
+        "teachers.small.target_dimensions=4",
+        "train.keep_checkpoints=9",
+        "train.trackers=[trackio]",
+        "train.spot=aws",
+        "train.micro_batch_tokens=64",
     ]
     other = [
         "seed=1",
@@ -234,6 +297,21 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
     ]
     assert {load_recipe(recipe_file, [o]).run_name for o in same} == {name}
     assert len({load_recipe(recipe_file, [o]).run_name for o in other} | {name}) == len(other) + 1
+
+
+def test_the_fingerprint_follows_how_a_target_is_shortened(recipe_file: Path) -> None:
+    shorter = ["student.heads=[6]", "stages.0.heads={6: {cosine: 1}}", "teachers.paid.target_dimensions=2"]
+    cut, fold = (load_recipe(recipe_file, [*shorter, f"teachers.paid.target_shorten={how}"]) for how in ("cut", "fold"))
+    assert cut.run_name != fold.run_name
+
+
+def test_a_misspelled_form_of_trainable_is_told_of_alone(recipe_file: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file, ["stages.0.trainable={progresive: [heads, all]}"])
+    assert [line.split(": ", 1)[1] for line in str(caught.value).splitlines()] == [
+        "stages.0.trainable.progressive: this key is required",
+        "stages.0.trainable.progresive: unknown key; did you mean 'progressive'?",
+    ]
 
 
 def test_a_teacher_that_no_stage_uses_is_not_in_the_fingerprint(recipe_file: Path) -> None:
