@@ -9,19 +9,17 @@ from dataclasses import dataclass
 
 import torch.distributed as dist
 
-from mtd_ray.config import Recipe, StageConfig, teacher_fingerprint
+from mtd_ray.config import Recipe, StageConfig
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position, corpus_digest
-from mtd_ray.distill.dataset import BatchReader, Prefetcher, ShardCache
 from mtd_ray.distill.engine import DeepSpeedEngine
+from mtd_ray.distill.feed import stage_batches
 from mtd_ray.distill.meter import Meter
 from mtd_ray.distill.metrics import MetricsLog, StepMetrics
-from mtd_ray.distill.sampler import Sampler
 from mtd_ray.distill.schedule import learning_rate
 from mtd_ray.distill.step import Distillation, training_step
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
-from mtd_ray.targets import TargetStore
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +71,9 @@ class _Stage:
         engine, first = self._restored(checkpoint)
         steps = range(first, self.stage.steps)
         meter = Meter(self.stage.name, self.stage.steps)
-        with Prefetcher(self._reader(engine), steps) as batches:
+        job, tokenizer = self.job, engine.module.student.tokenizer
+        workers = {"rank": dist.get_rank(), "workers": dist.get_world_size()}
+        with stage_batches(job.store, job.recipe, job.manifest, self.index, steps=steps, tokenizer=tokenizer, **workers) as batches:
             for step, batch in zip(steps, meter.timed(batches), strict=True):
                 rate = learning_rate(self.stage, step)
                 engine.set_learning_rate(rate)
@@ -112,33 +112,6 @@ class _Stage:
                 "ZeRO-%d, %s, and its optimizer state fits nothing else",
                 self.stage.name, checkpoint.step, checkpoint.workers, checkpoint.zero_stage, checkpoint.dtype,
             )  # fmt: skip
-
-    def _reader(self, engine: DeepSpeedEngine) -> BatchReader:
-        job, recipe = self.job, self.job.recipe
-        teachers = [recipe.teachers[name] for name in recipe.stage_teachers(self.stage)]
-        shards = ShardCache(
-            job.store,
-            job.manifest,
-            [TargetStore(job.store, teacher_fingerprint(t), recipe.harvest.part_rows, t.dimensions) for t in teachers],
-        )
-        sampler = Sampler(
-            [shard.rows for shard in job.manifest.shards],
-            batch_size=self.stage.batch_size,
-            seed=recipe.seed,
-            stage=self.index,
-            shuffle_shards=recipe.train.shuffle_shards,
-            length_window=recipe.train.length_window,
-            lengths=shards.lengths,
-        )
-        return BatchReader(
-            shards,
-            sampler,
-            engine.module.student.tokenizer,
-            max_tokens=recipe.student.max_tokens,
-            prompts=recipe.student.prompts,
-            rank=dist.get_rank(),
-            workers=dist.get_world_size(),
-        )
 
     def _checkpoint_is_due(self, done: int) -> bool:
         every = self.job.recipe.train.checkpoint_every

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from mtd_ray.config import teacher_fingerprint
-from mtd_ray.distill.dataset import Batch, BatchReader, Prefetcher, ShardCache
+from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.prefetch import Prefetcher
+from mtd_ray.distill.reader import BatchReader
+from mtd_ray.distill.shards import ShardCache
 from mtd_ray.distill.sampler import Sampler
 from mtd_ray.errors import CorpusError
 from mtd_ray.objects import ObjectStore
@@ -93,7 +96,7 @@ def test_an_error_while_reading_ahead_reaches_the_trainer_at_its_step() -> None:
         def batch(self, step: int) -> Batch:
             if step == 2:
                 raise CorpusError("shard 7 is damaged")
-            return Batch([str(step)], [], [], [], [])
+            return Batch([str(step)], [], [], None, [], [], [])
 
     seen = []
     with pytest.raises(CorpusError, match="shard 7"), Prefetcher(Failing(), range(5)) as batches:  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""The next batches are prepared in a thread while the current one trains."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.reader import BatchReader
+
+
+class Prefetcher:
+    """Iterates over the batches of consecutive steps, up to ``ahead`` of them prepared in a thread.
+
+    An error in the thread is raised by the iteration, at its place in the sequence.
+    """
+
+    def __init__(self, reader: BatchReader, steps: range, *, ahead: int = 3) -> None:
+        self._reader, self._steps = reader, steps
+        self._ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=ahead)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._produce, name="prefetch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in self._steps:
+            item = self._ready.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def _produce(self) -> None:
+        for step in self._steps:
+            try:
+                item: Batch | Exception = self._reader.batch(step)
+            except Exception as error:
+                item = error
+            if not self._deliver(item) or isinstance(item, Exception):
+                return
+
+    def _deliver(self, item: Batch | Exception) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
