@@ -1,4 +1,4 @@
-"""Rows of all workers in one tensor, with gradient, so that a loss sees the whole batch."""
+"""Rows of all workers in one tensor, so that a loss sees the whole batch: vectors with gradient, targets without."""
 
 from __future__ import annotations
 
@@ -26,11 +26,29 @@ def gather_rows(local: Tensor, shares: Sequence[np.ndarray]) -> Tensor:
     Returns:
         ``(batch, hidden)``.
     """
-    order = torch.from_numpy(np.argsort(np.concatenate(shares))).to(local.device)
+    order = _batch_order(shares, local.device)
     if len(shares) == 1:
         return local[order]
     gathered: Tensor = _Gather.apply(local, [len(share) for share in shares])  # type: ignore[no-untyped-call]
     return gathered[order]
+
+
+def exchange_rows(local: Tensor, owners: Sequence[np.ndarray]) -> Tensor:
+    """Every worker's rows, in the order of the batch, without gradient: what only one worker has read reaches all of them.
+
+    Args:
+        local: ``(rows of this worker, size)`` of any type, on the device that the process group speaks from.
+        owners: per worker, the ascending batch positions of its rows; together a permutation of the batch.
+
+    Returns:
+        ``(batch, size)`` of the same type and bits; ``local`` itself with one worker.
+    """
+    if len(owners) == 1:
+        return local
+    # As bytes: not every backend sends every type.
+    sent = local.detach().contiguous().view(torch.uint8)
+    received = _concatenated(sent, [len(rows) for rows in owners])
+    return received[_batch_order(owners, local.device)].view(local.dtype)
 
 
 def largest(value: int, device: torch.device) -> int:
@@ -42,6 +60,19 @@ def largest(value: int, device: torch.device) -> int:
     return int(tensor.item())
 
 
+def _batch_order(positions: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Where in the workers' rows, one after the other, each row of the batch stands."""
+    return torch.from_numpy(np.argsort(np.concatenate(positions))).to(device, non_blocking=True)
+
+
+def _concatenated(local: Tensor, counts: Sequence[int]) -> Tensor:
+    """The workers' ``(rows, size)`` one after the other. Collectives want equal shapes; the padding is cut off again."""
+    padded = F.pad(local, (0, 0, 0, max(counts) - len(local))).contiguous()
+    blocks = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(blocks, padded)
+    return torch.cat([block[:count] for block, count in zip(blocks, counts, strict=True)])
+
+
 class _Gather(torch.autograd.Function):
     """Concatenation over workers of blocks with different numbers of rows."""
 
@@ -49,11 +80,7 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, local: Tensor, counts: list[int]) -> Tensor:
         rank = dist.get_rank()
         ctx.begin, ctx.rows, ctx.workers = sum(counts[:rank]), counts[rank], len(counts)
-        # Collectives want equal shapes; the padding is cut off again.
-        padded = F.pad(local, (0, 0, 0, max(counts) - len(local))).contiguous()
-        blocks = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(blocks, padded)
-        return torch.cat([block[:count] for block, count in zip(blocks, counts, strict=True)])
+        return _concatenated(local, counts)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
