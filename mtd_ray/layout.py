@@ -12,7 +12,9 @@ targets/<teacher>/spending/<claim>.json              dollars claimed by one inca
 harvests/<recipe>/<time>.json, .md                   receipts of harvests
 evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
-runs/<run>/checkpoints/<stage>-<step>/…              files, then `commit.json`
+runs/<run>/checkpoints/<stage>-<step>/<attempt>/…    files, and `rank-<rank>.json` of each worker that has written its own
+runs/<run>/checkpoints/<stage>-<step>/commit.json    a checkpoint exists when, and only when, this object exists
+runs/<run>/checkpoints/<stage>-<step>/score.json     what its weights scored on the evaluation pairs
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
 runs/<run>/student/…                                 the exported folder, then `manifest.json`
 runs/<run>/untrained/…                               the same student before its first step
@@ -136,6 +138,31 @@ def run_checkpoints(name: str) -> str:
 
 def run_checkpoint(name: str, stage: int, step: int) -> str:
     return f"{run_checkpoints(name)}/{stage:02d}-{step:08d}"
+
+
+def checkpoint_attempt(name: str, stage: int, step: int, attempt: str) -> str:
+    return f"{run_checkpoint(name, stage, step)}/{attempt}"
+
+
+def checkpoint_part(name: str, stage: int, step: int, attempt: str, rank: int) -> str:
+    return f"{checkpoint_attempt(name, stage, step, attempt)}/rank-{rank:05d}.json"
+
+
+def checkpoint_commit(name: str, stage: int, step: int) -> str:
+    return f"{run_checkpoint(name, stage, step)}/commit.json"
+
+
+def checkpoint_score(name: str, stage: int, step: int) -> str:
+    return f"{run_checkpoint(name, stage, step)}/score.json"
+
+
+def position_of_commit(key: str) -> tuple[int, int] | None:
+    """Stage and step of a checkpoint's commit; None for the key of anything else below the checkpoints."""
+    folder, _, name = key.rpartition("/")
+    if name != "commit.json":
+        return None
+    stage, step = folder.rpartition("/")[2].split("-")
+    return int(stage), int(step)
 
 
 def run_metrics(name: str) -> str:
