@@ -78,7 +78,7 @@ class _Stage:
                 rate = learning_rate(self.stage, step)
                 engine.set_learning_rate(rate)
                 result = training_step(engine, batch, f"stage {self.stage.name!r}, step {step + 1}")
-                meter.add(result)
+                meter.add(result, batch)
                 done = step + 1
                 if done % self.job.recipe.train.log_every == 0 or done == self.stage.steps:
                     self._log(meter.read(done, result, rate, engine.device))

@@ -1,19 +1,18 @@
-"""What training tells about itself: a JSON line per logged step, and TensorBoard events, both kept in the object store."""
+"""What training tells about itself: JSON lines in the object store, TensorBoard events, and the recipe's trackers."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from torch.utils.tensorboard import SummaryWriter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.distill.checkpoint import Position
+from mtd_ray.distill.tensorboard import TensorBoard
+from mtd_ray.distill.trackers import Tracker, open_trackers
 from mtd_ray.objects import ObjectStore
 
 _UPLOAD_EVERY_S = 30.0
@@ -21,16 +20,21 @@ _UPLOAD_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One logged step; rates and shares are means over the steps since the last logged one.
+    """One logged step; rates and shares are over the time since the last logged one.
 
     Attributes:
         stage, step: name of the stage and steps done in it, of ``steps``.
-        loss, parts: weighted total, and the unweighted parts by ``head/loss``.
+        loss, parts: weighted total, and the unweighted parts by ``head/loss`` and ``head/cosine/teacher``.
         learning_rate, gradient_norm: of this step; the norm before clipping.
         samples_per_s, tokens_per_s: of all workers; tokens without padding.
         padding_share: share of the computed tokens that were padding.
-        wait_share: share of the time spent waiting for data, on worker 0.
+        wait_share: share of the time spent waiting for data, on the worker that waited longest.
         seconds_left: until the end of the stage, at this rate.
+        missing_share: share of the (row, teacher) pairs without a vector.
+        share_of_peak: floating-point operations of the model, recomputed ones left out, as a share of what all devices can do;
+            None where that is not known, as on a CPU.
+        memory_gb: of the fullest worker, in 10⁹ bytes: the most that its GPU ever held, or the process's present size on a CPU.
+        checkpoint_s: for how long checkpoints held training up.
     """
 
     stage: str
@@ -45,12 +49,27 @@ class StepMetrics:
     padding_share: float
     wait_share: float
     seconds_left: float
+    missing_share: float
+    share_of_peak: float | None
+    memory_gb: float
+    checkpoint_s: float
+
+    def scalars(self) -> dict[str, float]:
+        """What is drawn as a curve, by its name there."""
+        curves = {"loss/total": self.loss} | {f"loss/{name}": value for name, value in self.parts.items()}
+        return curves | {f"train/{name}": value for name in _CURVES if (value := getattr(self, name)) is not None}
+
+
+_CURVES = [
+    field.name for field in fields(StepMetrics) if field.name not in ("stage", "step", "steps", "loss", "parts", "seconds_left")
+]
 
 
 class MetricsLog:
     """Worker 0's log of a run.
 
-    Lines of steps that are about to be done again are dropped at the start, so a resumed run has every step once.
+    Lines of steps that are about to be done again are dropped at the start, so a resumed run has every step once. A tracker's
+    history cannot be taken back: there, such a step stands twice, with the same values.
 
     Args:
         clock: seconds; decides when to upload.
@@ -59,55 +78,57 @@ class MetricsLog:
     def __init__(self, store: ObjectStore, recipe: Recipe, start: Position, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._recipe, self._clock = store, recipe, clock
         self._uploaded_at = clock()
+        self._stage_names = [stage.name for stage in recipe.stages]
         self._lines = self._lines_before(start)
-        self._folder = tempfile.TemporaryDirectory(prefix="mtd-ray-tensorboard-")
-        self._events = SummaryWriter(self._folder.name, purge_step=self._total(start.stage, start.step) + 1)
+        self._events = TensorBoard(store, layout.run_tensorboard(recipe.run_name), first_step=self._total(start) + 1)
+        self._drawn: list[Tracker] = [self._events, *open_trackers(recipe)]
 
     def log(self, metrics: StepMetrics) -> None:
         """Note a step; uploads now and then."""
-        self._lines.append(json.dumps(asdict(metrics)))
-        step = self._total(self._stage_names.index(metrics.stage), metrics.step)
-        scalars = {"loss/total": metrics.loss} | {f"loss/{name}": value for name, value in metrics.parts.items()}
-        for name in ("learning_rate", "gradient_norm", "samples_per_s", "tokens_per_s", "padding_share", "wait_share"):
-            scalars[f"train/{name}"] = getattr(metrics, name)
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, step)
-        if self._clock() - self._uploaded_at > _UPLOAD_EVERY_S:
-            self.upload()
+        self._note(asdict(metrics), metrics.scalars())
+
+    def evaluated(self, stage: str, step: int, scores: Mapping[str, float]) -> None:
+        """Note what a checkpoint scored, by evaluation set. It may be of an earlier step than the last logged one."""
+        curves = {f"evaluation/{name}": score for name, score in scores.items()}
+        self._note({"stage": stage, "step": step, "scores": dict(scores)}, curves)
 
     def upload(self) -> None:
         """Bring the stored copies up to date."""
         self._uploaded_at = self._clock()
-        self._store.put(layout.run_metrics(self._recipe.run_name), "".join(line + "\n" for line in self._lines).encode())
-        self._events.flush()
-        self._store.upload_folder(Path(self._folder.name), layout.run_tensorboard(self._recipe.run_name))
+        text = "".join(line + "\n" for line in self._lines.values())
+        self._store.put(layout.run_metrics(self._recipe.run_name), text.encode())
+        self._events.upload()
 
     def close(self) -> None:
         """Upload for the last time."""
         self.upload()
-        self._events.close()
-        self._folder.cleanup()
+        for tracker in self._drawn:
+            tracker.close()
 
-    @property
-    def _stage_names(self) -> list[str]:
-        return [stage.name for stage in self._recipe.stages]
+    def _note(self, entry: dict[str, Any], curves: dict[str, float]) -> None:
+        self._lines[_key(entry)] = json.dumps(entry)
+        step = self._total(self._position(entry))
+        for tracker in self._drawn:
+            tracker.log(curves, step)
+        if self._clock() - self._uploaded_at > _UPLOAD_EVERY_S:
+            self.upload()
 
-    def _total(self, stage: int, step: int) -> int:
+    def _position(self, entry: Mapping[str, Any]) -> Position:
+        return Position(self._stage_names.index(entry["stage"]), entry["step"])
+
+    def _total(self, position: Position) -> int:
         """Steps since the run began."""
-        return sum(earlier.steps for earlier in self._recipe.stages[:stage]) + step
+        return sum(earlier.steps for earlier in self._recipe.stages[: position.stage]) + position.step
 
-    def _lines_before(self, start: Position) -> list[str]:
+    def _lines_before(self, start: Position) -> dict[_Key, str]:
         stored = self._store.find(layout.run_metrics(self._recipe.run_name)) or b""
-        kept = []
-        for line in stored.decode().splitlines():
-            entry = json.loads(line)
-            if Position(self._stage_names.index(entry["stage"]), entry["step"]) <= _last_done(start, self._recipe):
-                kept.append(line)
-        return kept
+        entries = [json.loads(line) for line in stored.decode().splitlines()]
+        return {_key(entry): json.dumps(entry) for entry in entries if self._total(self._position(entry)) <= self._total(start)}
 
 
-def _last_done(start: Position, recipe: Recipe) -> Position:
-    """The last step that will not be done again."""
-    if start.step == 0 and start.stage > 0:
-        return Position(start.stage - 1, recipe.stages[start.stage - 1].steps)
-    return start
+_Key = tuple[str, int, bool]
+
+
+def _key(entry: Mapping[str, Any]) -> _Key:
+    """There is one line of a step, and one of what its checkpoint scored."""
+    return entry["stage"], entry["step"], "scores" in entry
