@@ -9,6 +9,7 @@ targets/<teacher>/data/<shard>/<part>.<attempt>.parquet
 targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and only when, this object exists
 targets/<teacher>/micro/<shard>/<part>/<attempt>-<sha256>.parquet   answered rows of a part that is not committed yet
 targets/<teacher>/spending/<claim>.json              dollars claimed by one incarnation of the budget, before they are spent
+bases/<basis>.safetensors                            strongest directions of some teachers' fused targets
 harvests/<recipe>/<time>.json, .md                   receipts of harvests
 evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
@@ -108,6 +109,10 @@ def part_of_micro(key: str) -> tuple[str, int]:
 
 def spending(fingerprint: str) -> str:
     return f"{teacher(fingerprint)}/spending"
+
+
+def target_basis(fingerprint: str) -> str:
+    return f"bases/{short(fingerprint)}.safetensors"
 
 
 def harvest_receipt(recipe: str, time: str, suffix: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -49,16 +50,24 @@ class TargetSpec:
         Args:
             bases: of the heads that :func:`needed_bases` names.
         """
-        names = recipe.stage_teachers(stage)
-        teachers = [recipe.teachers[name] for name in names]
         layouts = {head: recipe.head_layout(stage, head) for head in stage.heads}
+        return replace(
+            cls.of_teachers(recipe, recipe.stage_teachers(stage)),
+            layouts={head: layout for head, layout in layouts.items() if layout is not None},
+            bases={head: bases[head] for head in needed_bases(recipe, stage)},
+        )
+
+    @classmethod
+    def of_teachers(cls, recipe: Recipe, names: Sequence[str]) -> TargetSpec:
+        """Of teachers alone, without any head."""
+        teachers = [recipe.teachers[name] for name in names]
         return cls(
-            teachers=names,
+            teachers=tuple(names),
             weights=tuple(teacher.weight for teacher in teachers),
             sizes=tuple(teacher.part_dimensions for teacher in teachers),
             shorten=tuple(teacher.target_shorten for teacher in teachers),
-            layouts={head: layout for head, layout in layouts.items() if layout is not None},
-            bases={head: bases[head] for head in needed_bases(recipe, stage)},
+            layouts={},
+            bases={},
         )
 
     def on(self, device: torch.device) -> TargetSpec:
@@ -76,20 +85,23 @@ class FusedTarget:
 
     Attributes:
         whole: ``(m, D)`` float32 unit rows; zeros in the block of a teacher that has no vector for the row.
-        similarity: ``(m, m)`` float32 cosines; NaN for two texts that no teacher has both of.
         finite: ``(m, teachers)`` bool, False where a teacher's vector holds something that is not a number. It spoils the rest.
     """
 
     def __init__(self, spec: TargetSpec, scaled: Tensor, valid: Tensor) -> None:
-        self._spec, self._valid = spec, valid
+        self._spec, self._scaled, self._valid = spec, scaled, valid
         self._valid_there = valid.to(scaled.device, non_blocking=True)
         self._blocks = dict(zip(spec.teachers, torch.split(scaled, list(spec.sizes), dim=-1), strict=True))
         self.whole = F.normalize(scaled, dim=-1)
         self.finite = torch.stack([block.sum(dim=-1) for block in self._blocks.values()], dim=-1).isfinite()
+
+    @cached_property
+    def similarity(self) -> Tensor:
+        """``(m, m)`` float32 cosines; NaN for two texts that no teacher has both of."""
         votes = self._valid_there.float()
-        shares = (votes * torch.tensor(spec.weights).to(scaled.device, non_blocking=True)) @ votes.T
+        shares = (votes * torch.tensor(self._spec.weights).to(votes.device, non_blocking=True)) @ votes.T
         # 0 / 0 is the NaN that the losses know as "no teacher can score this pair".
-        self.similarity = (scaled @ scaled.T) / shares
+        return (self._scaled @ self._scaled.T) / shares
 
     def rows_of(self, teacher: str) -> int:
         """How many of the texts a teacher has a vector for; 0 for one that is not in the stage."""
