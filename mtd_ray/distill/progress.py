@@ -11,6 +11,7 @@ from typing import TextIO
 from mtd_ray.distill.metrics import StepMetrics
 
 _PLAIN_EVERY_S = 5.0
+_WAIT_WORTH_TELLING = 0.02
 
 
 class Progress:
@@ -29,6 +30,7 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._shown: tuple[str, int] | None = None
         self._shown_at = -_PLAIN_EVERY_S
+        self._score: float | None = None
 
     def show(self, metrics: StepMetrics) -> None:
         """Show a step unless it is the one shown, or, where lines stay, the last one is only seconds old."""
@@ -41,17 +43,25 @@ class Progress:
         self._shown, self._shown_at = (metrics.stage, metrics.step), now
         self._write(self._describe(metrics), stays=last or not self._terminal)
 
+    def evaluated(self, score: float) -> None:
+        """A checkpoint was measured: shown from the next step on."""
+        self._score = score
+
     def _describe(self, metrics: StepMetrics) -> str:
         number = self._stages.index(metrics.stage) + 1
+        # What a narrow terminal cuts off comes last.
         words = [
-            f"distil  stage {number}/{len(self._stages)} {metrics.stage}",
-            f"step {metrics.step:,}/{metrics.steps:,}",
-            f"loss {metrics.loss:.4f}",
-            f"{metrics.samples_per_s:,.0f} samples/s",
+            (True, f"distil  stage {number}/{len(self._stages)} {metrics.stage}"),
+            (True, f"step {metrics.step:,}/{metrics.steps:,}"),
+            (metrics.step < metrics.steps, f"ETA {_duration(metrics.seconds_left)}"),
+            (True, f"loss {metrics.loss:.4f}"),
+            (self._score is not None, f"score {self._score or 0:.4f}"),
+            (metrics.wait_share > _WAIT_WORTH_TELLING, f"data wait {metrics.wait_share:.0%}"),
+            (metrics.missing_share > 0, f"missing targets {metrics.missing_share:.2%}"),
+            (True, f"{metrics.samples_per_s:,.0f} samples/s"),
+            (metrics.share_of_peak is not None, f"{metrics.share_of_peak or 0:.0%} of peak"),
         ]
-        if metrics.step < metrics.steps:
-            words.append(f"ETA {_duration(metrics.seconds_left)}")
-        return ", ".join(words)
+        return ", ".join(text for told, text in words if told)
 
     def _write(self, line: str, *, stays: bool) -> None:
         if self._terminal:

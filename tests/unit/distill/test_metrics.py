@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.dataset import Batch
-from mtd_ray.distill.meter import Meter
 from mtd_ray.distill.metrics import MetricsLog, StepMetrics
-from mtd_ray.distill.step import StepResult
 from mtd_ray.objects import ObjectStore
 from tests.tiny_run import tiny_recipe
 
 
 def metrics(stage: str, step: int, loss: float = 1.0) -> StepMetrics:
-    return StepMetrics(stage, step, 10, loss, {"16/cosine": 0.5}, 1e-3, 2.0, 30.0, 900.0, 0.1, 0.05, 3.0)
+    return StepMetrics(stage, step, 10, loss, {"16/cosine": 0.5}, 1e-3, 2.0, 30.0, 900.0, 0.1, 0.05, 3.0, 0.0, None, 1.5, 0.0)
 
 
 def stored(store: ObjectStore, recipe: Recipe) -> list[tuple[str, int, float]]:
@@ -75,21 +71,26 @@ def test_uploads_happen_now_and_then_while_training_goes_on(local_store: ObjectS
     assert len(stored(local_store, recipe)) == 2
 
 
-def test_the_meter_counts_between_two_readings() -> None:
-    now = 0.0
+def test_scores_of_a_checkpoint_stand_beside_the_steps_and_outlive_a_crash(local_store: ObjectStore, recipe: Recipe) -> None:
+    log = MetricsLog(local_store, recipe, Position())
+    for step in (2, 4, 6):
+        log.log(metrics("head", step))
+    log.evaluated("head", 4, {"docs": 0.5})
+    log.evaluated("head", 4, {"docs": 0.6})
+    log.close()
+    MetricsLog(local_store, recipe, Position(0, 4)).close()
+    lines = local_store.get(layout.run_metrics(recipe.run_name)).decode().splitlines()
+    assert [(entry["step"], entry.get("scores")) for entry in map(json.loads, lines)] == [(2, None), (4, None), (4, {"docs": 0.6})]
 
-    def batches() -> object:
-        nonlocal now
-        for number in range(2):
-            now += 0.5
-            yield Batch([str(number)] * 8, [], [], [], [])
 
-    meter = Meter("head", 10, clock=lambda: now)
-    result = StepResult(2.5, {"16/cosine": 0.5}, 1.0, rows=8, tokens=90, padded_tokens=100)
-    for _ in meter.timed(batches()):  # type: ignore[arg-type]
-        now += 1.5
-        meter.add(result)
-    got = meter.read(2, result, 1e-3, torch.device("cpu"))
-    assert (got.samples_per_s, got.tokens_per_s) == (4.0, 45.0)
-    assert got.padding_share == pytest.approx(0.1)
-    assert (got.wait_share, got.seconds_left) == (0.25, 16.0)
+def test_a_curve_for_every_part_head_and_teacher() -> None:
+    curves = metrics("head", 2).scalars()
+    assert curves["loss/16/cosine"] == 0.5
+    assert curves["train/padding_share"] == 0.1
+    assert "train/share_of_peak" not in curves, "unknown on this device"
+    assert set(curves) == {"loss/total", "loss/16/cosine"} | {
+        f"train/{name}" for name in (
+            "learning_rate", "gradient_norm", "samples_per_s", "tokens_per_s", "padding_share", "wait_share", "missing_share",
+            "memory_gb", "checkpoint_s",
+        )
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """What a person sees while training goes on."""
 
 import io
+from dataclasses import replace
 
 from mtd_ray.distill.metrics import StepMetrics
 from mtd_ray.distill.progress import Progress
@@ -11,8 +12,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def metrics(step: int, stage: str = "head") -> StepMetrics:
-    return StepMetrics(stage, step, 10, 1.25, {}, 1e-3, 2.0, 30.0, 900.0, 0.1, 0.05, 75.0)
+def metrics(step: int, stage: str = "head", **changed: float) -> StepMetrics:
+    return replace(StepMetrics(stage, step, 10, 1.25, {}, 1e-3, 2.0, 30.0, 900.0, 0.1, 0.02, 75.0, 0.0, None, 1.5, 0.0), **changed)
 
 
 def test_a_file_gets_a_line_every_few_seconds_and_the_end_of_each_stage() -> None:
@@ -23,7 +24,7 @@ def test_a_file_gets_a_line_every_few_seconds_and_the_end_of_each_stage() -> Non
         now += later
         progress.show(metrics(step))
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "distil  stage 1/2 head, step 1/10, loss 1.2500, 30 samples/s, ETA 1:15"
+    assert lines[0] == "distil  stage 1/2 head, step 1/10, ETA 1:15, loss 1.2500, 30 samples/s"
     assert [line.split(", ")[1] for line in lines] == ["step 1/10", "step 2/10", "step 3/10", "step 10/10"]
 
 
@@ -35,3 +36,14 @@ def test_a_terminal_has_one_line_per_stage_that_changes_in_place() -> None:
     progress.show(metrics(1, "all"))
     assert stream.getvalue().count("\n") == 1
     assert stream.getvalue().count("\r") == 4
+
+
+def test_only_what_wants_a_persons_attention_is_added() -> None:
+    stream = io.StringIO()
+    progress = Progress(["head"], stream=stream, clock=lambda: 0.0)
+    progress.evaluated(0.71234)
+    progress.show(metrics(10, wait_share=0.12, missing_share=0.003, share_of_peak=0.47))
+    assert stream.getvalue() == (
+        "distil  stage 1/1 head, step 10/10, loss 1.2500, score 0.7123, data wait 12%, missing targets 0.30%, 30 samples/s, "
+        "47% of peak\n"
+    )
