@@ -62,6 +62,17 @@ def reached_parameters(backbone: Any) -> set[str]:
     return {name for name, parameter in backbone.named_parameters() if id(parameter) in used}
 
 
+def gradient_share(backbone: Any) -> float:
+    """Share of the layers that gradients pass through: all above the lowest trained parameter; 0 when nothing is trained."""
+    if not any(parameter.requires_grad for parameter in backbone.parameters()):
+        return 0.0
+    if any(parameter.requires_grad for parameter in backbone.get_input_embeddings().parameters()):
+        return 1.0
+    layers = transformer_layers(backbone)
+    trained = (index for index, layer in enumerate(layers) if any(parameter.requires_grad for parameter in layer.parameters()))
+    return (len(layers) - next(trained, 0)) / len(layers)
+
+
 def _leaves(output: Tensor) -> Iterator[Tensor]:
     """Tensors that the output was computed from and that gradients end in."""
     open_nodes, seen = [output.grad_fn], set()

@@ -11,22 +11,24 @@ from torch import Tensor, nn
 from mtd_ray.config import StudentConfig, Trainable
 from mtd_ray.student.architecture import load_tokenizer
 from mtd_ray.student.backbone import load_backbone
-from mtd_ray.student.freezing import reached_parameters, trained_parameters
-from mtd_ray.student.pooling import pool
+from mtd_ray.student.freezing import gradient_share, reached_parameters, trained_parameters
+from mtd_ray.student.packed import first_position, has_kernel, packed_states
+from mtd_ray.student.pooling import pool, pool_packed
 
 
 class Student(nn.Module):
     """Backbone, pooling, and vectors of one or more sizes from the pooled state.
 
-    Independent heads are one linear layer per size (arXiv 2412.19048, section 3); nested ones are prefixes of one linear layer of the
-    largest size (arXiv 2205.13147). Dropout is always off: its masks would depend on how rows are dealt to workers, and a student
-    that regresses on targets is not short of signal.
+    Independent heads are one linear layer per size (arXiv 2412.19048, section 3); nested ones are prefixes of one linear layer of
+    the largest size (arXiv 2205.13147). Dropout is always off: its masks would depend on how rows are dealt to workers, and a
+    student that regresses on targets is not short of signal.
 
     Attributes:
         config: what it was built from.
         tokenizer: of the backbone.
         hidden_size: size of the pooled state.
         heads: size as text → ``nn.Linear(hidden_size, size)``; of a nested student only the largest size.
+        gradient_share: share of the backbone's layers that gradients pass through, 0 to 1; :meth:`freeze` changes it.
     """
 
     def __init__(self, config: StudentConfig, backbone: Any, tokenizer: Any, seed: int) -> None:
@@ -37,8 +39,10 @@ class Student(nn.Module):
         self.hidden_size: int = backbone.config.hidden_size
         sizes = (max(config.heads),) if config.matryoshka == "nested" else config.heads
         self.heads = nn.ModuleDict({str(size): _new_head(self.hidden_size, size, seed) for size in sizes})
-        # Found while the weights are whole: ZeRO-3 leaves each worker a part of them.
+        # Found while the weights are whole and in float32: DeepSpeed rounds them and may leave each worker a part of them.
         self._reached = reached_parameters(backbone)
+        self._first_position = first_position(backbone, config.max_tokens)
+        self.gradient_share = gradient_share(backbone)
         self.train()
 
     @classmethod
@@ -59,6 +63,31 @@ class Student(nn.Module):
         """Token ids and mask ``(batch, length)`` → pooled states ``(batch, hidden_size)`` float32."""
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return pool(states, attention_mask, self.config.pooling)
+
+    def pool_packed(self, input_ids: Tensor, offsets: Tensor, longest: int) -> Tensor:
+        """What :meth:`pool` gives, for texts that stand one behind the other without padding.
+
+        Args:
+            input_ids: ``(tokens,)`` of all texts.
+            offsets: ``(texts + 1,)`` int32: text ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``; no text is empty.
+            longest: at least as many tokens as the longest text has.
+
+        Returns:
+            ``(texts, hidden_size)`` float32.
+
+        Raises:
+            ValueError: the backbone cannot embed packed texts.
+        """
+        if self._first_position is None:
+            raise ValueError(f"{type(self.backbone).__name__} cannot embed packed texts")
+        states = packed_states(self.backbone, input_ids, offsets, longest, self._first_position)
+        return pool_packed(states, offsets, self.config.pooling)
+
+    @property
+    def packs(self) -> bool:
+        """Whether texts are better embedded packed than padded: the backbone can, and the device has a kernel for it."""
+        weight = next(self.backbone.parameters())
+        return self._first_position is not None and has_kernel(weight.device, weight.dtype)
 
     def project(self, pooled: Tensor, heads: Sequence[int]) -> dict[int, Tensor]:
         """Pooled states ``(batch, hidden_size)`` → per head ``(batch, head)`` float32, not normalised."""
@@ -83,6 +112,7 @@ class Student(nn.Module):
         layers = {self._layer_of(head) for head in heads}
         for key, layer in self.heads.items():
             layer.requires_grad_(key in layers)
+        self.gradient_share = gradient_share(self.backbone)
 
     @property
     def trunk_is_frozen(self) -> bool:

@@ -1,0 +1,163 @@
+"""Texts through the backbone in one line, one behind the other, without padding.
+
+Each text attends to itself only, and its positions begin anew. That needs a backbone whose attention can be exchanged and whose
+forward pass hands keyword arguments on to it. Which models do is not written down anywhere, so each is tried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface
+
+_ATTENTION = "mtd_ray_packed"
+# Arguments of fused attention that change its result and are not handled here.
+_SPECIAL = ("position_bias", "softcap", "s_aux")
+# Models with a table of positions are tried with a line that is longer than the table, if that costs little.
+_SMALL_TABLE = 1024
+
+
+def packed_states(backbone: Any, input_ids: Tensor, offsets: Tensor, longest: int, first_position: int) -> Tensor:
+    """Last hidden states of texts that stand one behind the other.
+
+    Args:
+        backbone: one that :func:`first_position` has a number for.
+        input_ids: ``(tokens,)`` of all texts.
+        offsets: ``(texts + 1,)`` int32: text ``i`` is ``input_ids[offsets[i]:offsets[i + 1]]``; no text is empty.
+        longest: at least as many tokens as the longest text has.
+        first_position: number of a text's first position.
+
+    Returns:
+        ``(tokens, hidden)`` in the backbone's type.
+    """
+    places = torch.arange(len(input_ids), device=input_ids.device, dtype=torch.int32)
+    positions = (places - offsets[_text_of(places, offsets)] + first_position).long()
+    with _attention_of(backbone):
+        output = backbone(
+            input_ids=input_ids[None],
+            position_ids=positions[None],
+            cu_seq_lens_q=offsets,
+            cu_seq_lens_k=offsets,
+            max_length_q=longest,
+            max_length_k=longest,
+        )
+    states: Tensor = output.last_hidden_state[0]
+    return states
+
+
+def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether attention of this type over packed texts is fast on this device: an NVIDIA GPU from Ampere on, in 16 bits."""
+    return (
+        device.type == "cuda"
+        and dtype in (torch.bfloat16, torch.float16)
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(device) >= (8, 0)
+    )
+
+
+@torch.no_grad()
+def first_position(backbone: Any, max_tokens: int) -> int | None:
+    """Number of a packed text's first position, for which packed texts get the states that they get alone; None if no number does.
+
+    Args:
+        backbone: in float32.
+        max_tokens: of the longest text that will come.
+    """
+    texts = _trial(backbone, max_tokens)
+    ids = torch.cat(texts)
+    offsets = F.pad(torch.tensor([len(text) for text in texts], device=ids.device).cumsum(0), (1, 0)).int()
+    alone = torch.cat(
+        [backbone(input_ids=text[None], attention_mask=torch.ones_like(text[None])).last_hidden_state[0] for text in texts]
+    )
+    # RoBERTa and its kin number positions from behind the padding token's number.
+    padding = getattr(backbone.config, "pad_token_id", None)
+    for first in (0, *([padding + 1] if isinstance(padding, int) else [])):
+        try:
+            packed = packed_states(backbone, ids, offsets, max_tokens, first)
+        except (TypeError, ValueError, IndexError, RuntimeError):
+            continue
+        if torch.allclose(packed, alone, atol=1e-4 * float(alone.abs().max()), rtol=1e-3):
+            return first
+    return None
+
+
+def _trial(backbone: Any, max_tokens: int) -> list[Tensor]:
+    """Texts on which a wrong way of packing shows: several, longer than a window, together longer than a small table."""
+    window, table = _window(backbone.config), getattr(backbone.config, "max_position_embeddings", None)
+    lengths = [3, min(max_tokens, 7 if window is None else window + 3), min(max_tokens, 5)]
+    if table is not None and table <= _SMALL_TABLE:
+        lengths += [max_tokens] * (table // max_tokens + 1)
+    generator = torch.Generator().manual_seed(0)
+    device, words = next(backbone.parameters()).device, backbone.config.vocab_size
+    # The padding token's number is left out: some models take positions from it.
+    padding = getattr(backbone.config, "pad_token_id", None) or 0
+    return [((torch.randint(1, words, (n,), generator=generator) + padding) % words).to(device) for n in lengths]
+
+
+@contextmanager
+def _attention_of(backbone: Any) -> Iterator[None]:
+    """The backbone attends within packed texts. No mask is made: transformers makes none for an attention it has no mask for."""
+    AttentionInterface.register(_ATTENTION, _packed_attention)
+    usual = backbone.config._attn_implementation
+    backbone.config._attn_implementation = _ATTENTION
+    try:
+        yield
+    finally:
+        backbone.config._attn_implementation = usual
+
+
+def _packed_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """Attention in both directions within each text; see transformers' attention functions for the arguments.
+
+    query, key, value: (1, heads, tokens, size); key and value may have fewer heads. The result is (1, tokens, heads, size).
+
+    Raises:
+        ValueError: the model asks for something that would be ignored here.
+    """
+    if attention_mask is not None or options.get("dropout") or any(options.get(name) is not None for name in _SPECIAL):
+        raise ValueError(f"{type(module).__name__} cannot attend within packed texts")
+    offsets, longest = options["cu_seq_lens_q"], options["max_length_q"]
+    window = _window(module.config) if options.get("sliding_window") is not None else None
+    if window is not None and window >= longest:
+        window = None
+    scale = options.get("scaling")
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    if not has_kernel(query.device, query.dtype):
+        return _plain_attention(q, k, v, scale, _same_text(offsets, len(q), window))[None], None
+    sides = (-1, -1) if window is None else (window, window)
+    grouped = q.shape[1] != k.shape[1]
+    output = varlen_attn(q, k, v, offsets, offsets, longest, longest, scale=scale, window_size=sides, enable_gqa=grouped)
+    return cast(Tensor, output)[None], None
+
+
+def _plain_attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, seen: Tensor) -> Tensor:
+    """What the kernel computes, on any device and in any float type: ``(tokens, heads, size)`` in and out."""
+    q, k, v = (tensor.transpose(0, 1) for tensor in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=len(q) != len(k)).transpose(0, 1)
+
+
+def _same_text(offsets: Tensor, tokens: int, window: int | None) -> Tensor:
+    """``(tokens, tokens)`` bool: whether two tokens are of the same text and near enough."""
+    places = torch.arange(tokens, device=offsets.device, dtype=offsets.dtype)
+    texts = _text_of(places, offsets)
+    same = texts[:, None] == texts
+    return same if window is None else same & ((places[:, None] - places).abs() <= window)
+
+
+def _text_of(places: Tensor, offsets: Tensor) -> Tensor:
+    """Which text each place in the line belongs to."""
+    return torch.searchsorted(offsets, places, right=True) - 1
+
+
+def _window(config: Any) -> int | None:
+    """How far a token sees to either side in layers with local attention; None when the model has none."""
+    window = getattr(config, "sliding_window", None)
+    return window if isinstance(window, int) else None
