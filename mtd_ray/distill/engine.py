@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mtd_ray.config import StageConfig, TrainConfig
-from mtd_ray.distill.dataset import Batch
+from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.optimizer import adamw, trained
+from mtd_ray.distill.optimizer_state import copied_state, restore_state
 from mtd_ray.distill.step import Distillation
-
-_TAG = "state"
 
 
 class DeepSpeedEngine:
@@ -36,17 +36,17 @@ class DeepSpeedEngine:
         # Without ZeRO in float32, DeepSpeed clips but does not tell the norm.
         self._clips_itself = train.zero_stage == 0 and train.dtype == "float32"
         self._rounds = train.dtype == "bfloat16"
-        trained = {name: parameter.detach().clone() for name, parameter in _trained(module)} if self._rounds else {}
+        exact = {name: parameter.detach().clone() for name, parameter in trained(module)} if self._rounds else {}
         # DeepSpeed rounds frozen weights too, and keeps nothing else of them.
         self._frozen = _frozen(module.student) if self._rounds and dist.get_rank() == 0 else {}
-        optimizer = torch.optim.AdamW(_groups(module, stage), lr=stage.lr, fused=torch.cuda.is_available())
+        self._adam = adamw([parameter for _, parameter in trained(module)], stage)
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
-            model=module, optimizer=optimizer, config=_config(stage, train, clips_itself=self._clips_itself)
+            model=module, optimizer=self._adam, config=_config(stage, train, clips_itself=self._clips_itself)
         )
-        for name, parameter in _trained(module):
-            if name in trained and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")):
+        for name, parameter in trained(module):
+            if name in exact and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")):
                 # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
-                deepspeed.utils.safe_set_full_fp32_param(parameter, trained[name].to(parameter.device))
+                deepspeed.utils.safe_set_full_fp32_param(parameter, exact[name].to(parameter.device))
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +69,7 @@ class DeepSpeedEngine:
             Norm of all gradients before clipping; when it is not finite, no weight was changed.
         """
         if self._clips_itself:
-            norm = float(nn.utils.clip_grad_norm_([p for _, p in _trained(self.module)], self._clip_norm))
+            norm = float(nn.utils.clip_grad_norm_([p for _, p in trained(self.module)], self._clip_norm))
             if not torch.isfinite(torch.tensor(norm)):
                 return norm
         self._engine.step()
@@ -80,16 +80,13 @@ class DeepSpeedEngine:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def save(self, folder: Path) -> None:
-        """Write this worker's part of the state (weights, optimizer) into ``folder``, a folder of this worker alone."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False)
-        for script in folder.glob("*.py"):
-            script.unlink()
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """This worker's share of the optimizer's state, copied to the CPU (:mod:`mtd_ray.distill.optimizer_state`)."""
+        return copied_state(self.module, self._adam)
 
-    def load(self, folder: Path) -> None:
-        """Restore the state from the files, flat in ``folder``, that :meth:`save` wrote on worker 0 and on this worker."""
-        self._engine.load_checkpoint(str(folder.parent), tag=folder.name)
+    def restore_optimizer(self, files: Iterable[Path]) -> None:
+        """Continue with the optimizer's state that any number of workers saved. TrainingError when the files do not hold it."""
+        restore_state(self.module, self._adam, files)
 
     def weights(self) -> dict[str, Tensor]:
         """The student's whole float32 weights by name, on the CPU; filled on worker 0, empty on the others."""
@@ -125,22 +122,10 @@ def _import_deepspeed() -> Any:
     return deepspeed
 
 
-def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
-
-
 def _frozen(module: nn.Module) -> dict[str, Tensor]:
     """Copies on the CPU, whole: made before DeepSpeed divides and rounds the module."""
     frozen = ((name, parameter) for name, parameter in module.named_parameters() if not parameter.requires_grad)
     return {name: parameter.detach().to("cpu", torch.float32, copy=True) for name, parameter in frozen}
-
-
-def _groups(module: nn.Module, stage: StageConfig) -> list[dict[str, Any]]:
-    """Weight decay is for matrices; biases and norms are not pulled to zero."""
-    matrices = [parameter for _, parameter in _trained(module) if parameter.ndim >= 2]
-    others = [parameter for _, parameter in _trained(module) if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": stage.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
 
 
 def _config(stage: StageConfig, train: TrainConfig, *, clips_itself: bool) -> dict[str, Any]:
