@@ -1,27 +1,30 @@
-"""What every training worker does: stages, and in them steps. Runs wherever a process group exists; knows nothing of Ray."""
+"""What every training worker does: the parts of a run, and in them steps. Runs wherever a process group exists; knows no Ray."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+import torch
 import torch.distributed as dist
 
-from mtd_ray.config import Recipe, StageConfig
+from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.distill.batch import Batch
 from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position, corpus_digest
+from mtd_ray.distill.checkpoint_writer import CheckpointWriter
 from mtd_ray.distill.engine import DeepSpeedEngine
 from mtd_ray.distill.feed import stage_batches
-from mtd_ray.distill.meter import Meter
 from mtd_ray.distill.metrics import MetricsLog, StepMetrics
+from mtd_ray.distill.parts import Part, parts_from
+from mtd_ray.distill.preemption import Preemption, aws_spot_notice
 from mtd_ray.distill.schedule import learning_rate
-from mtd_ray.distill.step import Distillation, training_step
+from mtd_ray.distill.stage import part_engine, part_student, stage_meter, stage_target
+from mtd_ray.distill.step import training_step
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,94 +47,119 @@ def train(job: TrainingJob, report: Callable[[StepMetrics], None]) -> None:
     """
     checkpoints = Checkpoints(job.store, job.recipe.run_name)
     checkpoint = checkpoints.newest(corpus=corpus_digest(job.manifest))
-    start = checkpoint.position.settled(job.recipe) if checkpoint else Position()
-    log = MetricsLog(job.store, job.recipe, start) if dist.get_rank() == 0 else None
+    start = checkpoint.position if checkpoint else Position()
+    watch = aws_spot_notice if job.recipe.train.spot == "aws" else None
+    with Preemption(watch) as preemption, _records(job, start) as log:
+        run = _Run(job, checkpoints, preemption, log, report, began_at=time.monotonic() - (checkpoint.seconds if checkpoint else 0))
+        try:
+            for part, first in parts_from(job.recipe, start):
+                run.train(part, first, checkpoint)
+                checkpoint = checkpoints.newest()
+        finally:
+            run.writer.close()
+
+
+@contextmanager
+def _records(job: TrainingJob, start: Position) -> Iterator[MetricsLog | None]:
+    """Worker 0's log of the run."""
+    log = MetricsLog(job.store, job.recipe, start.settled(job.recipe)) if dist.get_rank() == 0 else None
     try:
-        for stage in range(start.stage, len(job.recipe.stages)):
-            _Stage(job, stage, checkpoints, log, report).train(checkpoint)
-            checkpoint = checkpoints.newest()
+        yield log
     finally:
         if log is not None:
             log.close()
 
 
-class _Stage:
-    """One stage on one worker."""
+class _Run:
+    """A run on one worker."""
 
     def __init__(
-        self, job: TrainingJob, index: int, checkpoints: Checkpoints, log: MetricsLog | None, report: Callable[[StepMetrics], None]
+        self,
+        job: TrainingJob,
+        checkpoints: Checkpoints,
+        preemption: Preemption,
+        log: MetricsLog | None,
+        report: Callable[[StepMetrics], None],
+        *,
+        began_at: float,
     ) -> None:
-        self.job, self.index, self.checkpoints, self.log, self.report = job, index, checkpoints, log, report
-        self.stage: StageConfig = job.recipe.stages[index]
-        self.began_at = time.monotonic()
+        self.job, self.checkpoints, self.preemption, self.log, self.report = job, checkpoints, preemption, log, report
+        self.began_at = began_at
+        self.noted: set[Position] = set()
+        self.writer = CheckpointWriter(job.store, job.recipe.run_name, keep=job.recipe.train.keep_checkpoints)
 
-    def train(self, checkpoint: Checkpoint | None) -> None:
-        """Do the stage's remaining steps, and commit its end."""
-        self.seconds_before = checkpoint.seconds if checkpoint else 0.0
-        engine, first = self._restored(checkpoint)
-        steps = range(first, self.stage.steps)
-        meter = Meter(self.stage.name, self.stage.steps)
-        job, tokenizer = self.job, engine.module.student.tokenizer
-        workers = {"rank": dist.get_rank(), "workers": dist.get_world_size()}
-        with stage_batches(job.store, job.recipe, job.manifest, self.index, steps=steps, tokenizer=tokenizer, **workers) as batches:
+    def train(self, part: Part, first: int, checkpoint: Checkpoint | None) -> None:
+        """Do a part's remaining steps, and commit its end."""
+        recipe, stage = self.job.recipe, self.job.recipe.stages[part.stage]
+        student = part_student(recipe, part, self.checkpoints, checkpoint)
+        meter = stage_meter(recipe, stage, student)
+        target = stage_target(self.job.store, recipe, self.job.manifest, stage)
+        engine = part_engine(recipe, part, student, target)
+        if checkpoint is not None and first > part.begin:
+            engine.restore_optimizer(self.checkpoints.optimizer_state(checkpoint, dist.get_rank()))
+        steps = range(first, part.end)
+        with self._batches(part, steps, student) as batches:
             for step, batch in zip(steps, meter.timed(batches), strict=True):
-                rate = learning_rate(self.stage, step)
+                rate = learning_rate(stage, step)
                 engine.set_learning_rate(rate)
-                result = training_step(engine, batch, f"stage {self.stage.name!r}, step {step + 1}")
+                result = training_step(engine, batch, f"stage {stage.name!r}, step {step + 1}")
                 meter.add(result, batch)
                 done = step + 1
-                if done % self.job.recipe.train.log_every == 0 or done == self.stage.steps:
-                    self._log(meter.read(done, result, rate, engine.device))
-                if self._checkpoint_is_due(done):
-                    self._save(engine, done)
-        self._save(engine, self.stage.steps)
+                if done % recipe.train.log_every == 0 or done == stage.steps:
+                    self._note(meter.read(done, result, rate, engine.device))
+                if self._checkpoint_is_due(done, engine.device) and done < part.end:
+                    with meter.saving():
+                        self._save(Position(part.stage, done), engine, resumable=True)
+        self._save(Position(part.stage, part.end), engine, resumable=False)
+        self.writer.finish()
         engine.close()
 
-    def _restored(self, checkpoint: Checkpoint | None) -> tuple[DeepSpeedEngine, int]:
-        """The stage's engine as the checkpoint left it, and the first step to do."""
-        recipe = self.job.recipe
-        student = Student.build(recipe.student, recipe.seed)
-        if checkpoint is not None:
-            self.checkpoints.load_student(checkpoint, student)
-        student.freeze(self.stage.trainable, self.stage.heads)
-        weights = [recipe.teachers[name].weight for name in recipe.stage_teachers(self.stage)]
-        module = Distillation(student, self.stage, weights, recipe.train.micro_batch_tokens)
-        engine = DeepSpeedEngine(module, self.stage, recipe.train)
-        position = checkpoint.position.settled(recipe) if checkpoint else Position()
-        if checkpoint is not None and position == Position(self.index, position.step) and position.step > 0:
-            self._continue(checkpoint, engine)
-            return engine, position.step
-        return engine, 0
-
-    def _continue(self, checkpoint: Checkpoint, engine: DeepSpeedEngine) -> None:
-        if checkpoint.continues(self.job.recipe.train, dist.get_world_size()):
-            self.checkpoints.load_engine(checkpoint, engine)
-        elif dist.get_rank() == 0:
-            _LOG.warning(
-                "stage %s continues at step %d with the checkpoint's weights and a new optimizer: the checkpoint is of %d workers, "
-                "ZeRO-%d, %s, and its optimizer state fits nothing else",
-                self.stage.name, checkpoint.step, checkpoint.workers, checkpoint.zero_stage, checkpoint.dtype,
-            )  # fmt: skip
-
-    def _checkpoint_is_due(self, done: int) -> bool:
-        every = self.job.recipe.train.checkpoint_every
-        return every is not None and done % every == 0 and done < self.stage.steps
-
-    def _save(self, engine: DeepSpeedEngine, done: int) -> None:
-        # Before the commit, so that a run resumed from it has the metrics of every step it keeps.
-        if self.log is not None:
-            self.log.upload()
-        seconds = self.seconds_before + time.monotonic() - self.began_at
-        self.checkpoints.save(
-            Position(self.index, done),
-            engine,
-            self.job.recipe.train,
-            seconds,
-            corpus=corpus_digest(self.job.manifest),
-            resumable=done < self.stage.steps,
+    def _batches(self, part: Part, steps: range, student: Student) -> AbstractContextManager[Iterator[Batch]]:
+        return stage_batches(
+            self.job.store,
+            self.job.recipe,
+            self.job.manifest,
+            part.stage,
+            steps=steps,
+            tokenizer=student.tokenizer,
+            rank=dist.get_rank(),
+            workers=dist.get_world_size(),
         )
 
-    def _log(self, metrics: StepMetrics) -> None:
+    def _checkpoint_is_due(self, done: int, device: torch.device) -> bool:
+        """Whether to save now, the same on every worker. StorageError when a worker could not write the checkpoint before."""
+        noticed, failed = self.preemption.taken(), self.writer.failed
+        if dist.get_world_size() > 1:
+            flags = torch.tensor([noticed, failed], dtype=torch.uint8, device=device)
+            dist.all_reduce(flags, dist.ReduceOp.MAX)
+            noticed, failed = map(bool, flags.tolist())
+        if failed:
+            self.writer.finish()
+        every = self.job.recipe.train.checkpoint_every
+        return noticed or (every is not None and done % every == 0)
+
+    def _save(self, position: Position, engine: DeepSpeedEngine, *, resumable: bool) -> None:
+        self._note_scores()
+        self.writer.save(
+            position,
+            engine,
+            seconds=time.monotonic() - self.began_at,
+            corpus=corpus_digest(self.job.manifest),
+            resumable=resumable,
+            # A run resumed from the checkpoint must have the metrics of every step that it keeps.
+            first=self.log.snapshot() if self.log is not None else lambda: None,
+        )
+
+    def _note_scores(self) -> None:
+        """What earlier checkpoints have scored by now."""
+        if self.log is None:
+            return
+        for position, score in self.writer.scores.items():
+            if position not in self.noted:
+                self.noted.add(position)
+                self.log.evaluated(self.job.recipe.stages[position.stage].name, position.step, score["scores"])
+
+    def _note(self, metrics: StepMetrics) -> None:
         if self.log is not None:
             self.log.log(metrics)
             self.report(metrics)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 from mtd_ray import layout
@@ -13,8 +16,10 @@ from mtd_ray.config import Recipe
 from mtd_ray.distill.checkpoint import Position
 from mtd_ray.distill.tensorboard import TensorBoard
 from mtd_ray.distill.trackers import Tracker, open_trackers
+from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 
+_LOG = logging.getLogger(__name__)
 _UPLOAD_EVERY_S = 30.0
 
 
@@ -78,6 +83,8 @@ class MetricsLog:
     def __init__(self, store: ObjectStore, recipe: Recipe, start: Position, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._recipe, self._clock = store, recipe, clock
         self._uploaded_at = clock()
+        self._uploading = threading.Lock()
+        self._noted = self._uploaded = 0
         self._stage_names = [stage.name for stage in recipe.stages]
         self._lines = self._lines_before(start)
         self._events = TensorBoard(store, layout.run_tensorboard(recipe.run_name), first_step=self._total(start) + 1)
@@ -92,26 +99,40 @@ class MetricsLog:
         curves = {f"evaluation/{name}": score for name, score in scores.items()}
         self._note({"stage": stage, "step": step, "scores": dict(scores)}, curves)
 
-    def upload(self) -> None:
-        """Bring the stored copies up to date."""
+    def snapshot(self) -> Callable[[], None]:
+        """What is noted by now. The call brings the stored copies up to date with it, never back, in whatever thread it is made."""
         self._uploaded_at = self._clock()
-        text = "".join(line + "\n" for line in self._lines.values())
-        self._store.put(layout.run_metrics(self._recipe.run_name), text.encode())
-        self._events.upload()
+        text = "".join(line + "\n" for line in self._lines.values()).encode()
+        return partial(self._upload, self._noted, text)
 
     def close(self) -> None:
         """Upload for the last time."""
-        self.upload()
+        self.snapshot()()
         for tracker in self._drawn:
             tracker.close()
 
     def _note(self, entry: dict[str, Any], curves: dict[str, float]) -> None:
         self._lines[_key(entry)] = json.dumps(entry)
+        self._noted += 1
         step = self._total(self._position(entry))
         for tracker in self._drawn:
             tracker.log(curves, step)
         if self._clock() - self._uploaded_at > _UPLOAD_EVERY_S:
-            self.upload()
+            threading.Thread(target=self._try_upload, args=(self.snapshot(),), name="metrics", daemon=True).start()
+
+    def _try_upload(self, upload: Callable[[], None]) -> None:
+        try:
+            upload()
+        except StorageError as error:
+            _LOG.warning("the run's metrics could not be stored; the next upload brings them too: %s", error)
+
+    def _upload(self, noted: int, text: bytes) -> None:
+        with self._uploading:
+            if noted < self._uploaded:
+                return
+            self._store.put(layout.run_metrics(self._recipe.run_name), text)
+            self._events.upload()
+            self._uploaded = noted
 
     def _position(self, entry: Mapping[str, Any]) -> Position:
         return Position(self._stage_names.index(entry["stage"]), entry["step"])

@@ -1,0 +1,57 @@
+"""What a part of a stage is trained with, built the same on every worker: student, target, engine, meter."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from mtd_ray.config import Recipe, StageConfig
+from mtd_ray.corpus import Manifest
+from mtd_ray.distill.basis import load_or_fit
+from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints
+from mtd_ray.distill.engine import DeepSpeedEngine
+from mtd_ray.distill.flops import step_flops
+from mtd_ray.distill.fusion import TargetSpec, needed_bases
+from mtd_ray.distill.meter import Meter
+from mtd_ray.distill.parts import Part
+from mtd_ray.distill.peak import peak_flops
+from mtd_ray.distill.step import Distillation
+from mtd_ray.objects import ObjectStore
+from mtd_ray.student import Student
+
+
+def part_student(recipe: Recipe, part: Part, checkpoints: Checkpoints, checkpoint: Checkpoint | None) -> Student:
+    """The student as the checkpoint before the part's next step left it, frozen for the part. On the CPU."""
+    student = Student.build(recipe.student, recipe.seed)
+    if checkpoint is not None:
+        checkpoints.load_student(checkpoint, student)
+    student.freeze(part.trainable, list(recipe.stages[part.stage].heads))
+    return student
+
+
+def part_engine(recipe: Recipe, part: Part, student: Student, target: TargetSpec) -> DeepSpeedEngine:
+    """An engine with a new optimizer; it takes the student."""
+    stage = recipe.stages[part.stage]
+    return DeepSpeedEngine(Distillation(student, stage, target, recipe.train.micro_batch_tokens), stage, recipe.train)
+
+
+def stage_target(store: ObjectStore, recipe: Recipe, manifest: Manifest, stage: StageConfig) -> TargetSpec:
+    """How the stage's target is made; finds the target's principal directions first where a head needs them."""
+    bases = {
+        size: load_or_fit(store, recipe, manifest, stage, size, device=training_device()) for size in needed_bases(recipe, stage)
+    }
+    return TargetSpec.of(recipe, stage, bases)
+
+
+def stage_meter(recipe: Recipe, stage: StageConfig, student: Student) -> Meter:
+    """A meter for a student that no engine has yet."""
+    peak = peak_flops(training_device(), getattr(torch, recipe.train.dtype))
+    return Meter(stage.name, stage.steps, flops=step_flops(student) if peak is not None else None, peak=peak)
+
+
+def training_device() -> torch.device:
+    """The device that this worker trains on."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
