@@ -45,11 +45,11 @@ class FakeWandb:
         self,
         *,
         project: str,
-        id: str,
+        id: str,  # noqa: A002
         name: str,
         resume: str,
         config: dict[str, Any],
-        allow_val_change: bool,  # noqa: A002
+        allow_val_change: bool,
     ) -> SimpleNamespace:
         assert resume == "allow"
         run = self.runs.setdefault(id, {"project": project, "name": name, "points": [], "axes": {}, "finished": 0})
