@@ -2,7 +2,7 @@
 
 The slope of arccos is infinite at ±1, where a trained student's cosines are: autograd through it gives infinity times zero. With
 the cosine clamped one has either a bounded slope or an exact value, not both, and only half of float32's digits. So the angle is
-taken from the diagonals of the rhombus that the unit vectors span, ``arccos(s·t) = 2·atan2(‖s − t‖, ‖s + t‖)``: exact at every angle,
+taken from the diagonals of the rhombus that the unit vectors span, ``arccos(s·t) = 2·atan2(‖s − t‖, ‖s + t‖)``: exact everywhere,
 and with a slope that needs no clamp. With respect to a unit vector it has length 1; where both are equal or opposite it is 0.
 """
 

@@ -51,7 +51,7 @@ def matryoshka_loss(
     Args:
         outputs: by head, ``(m, size)`` student vectors of any length and float type.
         weights: by head, weight by loss: ``cosine``, ``angular``, ``l2``, ``similarity``, ``ranking``, ``spread``.
-        similarity: ``(m, m)`` target cosines; NaN for a pair that no teacher can score. Pairs are put in its order once, for all heads.
+        similarity: ``(m, m)`` target cosines; NaN for a pair that no teacher can score. Its pairs are ordered once for all heads.
         targets: of the heads with cosine, angular or l2.
         margin: of the ranking loss.
 
