@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
@@ -68,6 +69,8 @@ def test_uploads_happen_now_and_then_while_training_goes_on(local_store: ObjectS
     assert not local_store.exists(layout.run_metrics(recipe.run_name))
     now = 31.0
     log.log(metrics("head", 4))
+    for upload in [thread for thread in threading.enumerate() if thread.name == "metrics"]:
+        upload.join()
     assert len(stored(local_store, recipe)) == 2
 
 
