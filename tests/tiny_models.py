@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+from transformers import BertConfig, BertModel, GteConfig, GteModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
 _TEXT = """
 the a of to and in is for on with as by from that array matrix vector value function returns number list string file
@@ -47,6 +47,27 @@ def tiny_qwen2(folder: Path, *, layers: int = 2, hidden: int = 32, padding_side:
         initializer_range=0.2,
     )
     Qwen2Model(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def tiny_gte(folder: Path, *, layers: int = 2, hidden: int = 32) -> str:
+    """A GTE folder (rotary positions with the frequencies of gte-large-en-v1.5); returns its path."""
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(13)
+    config = GteConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        type_vocab_size=2,
+        pad_token_id=0,
+        initializer_range=0.2,
+        rope_parameters={"rope_type": "linear", "rope_theta": 320_000.0, "factor": 1.0218971486541166},
+    )
+    GteModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 
