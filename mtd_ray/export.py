@@ -4,7 +4,7 @@
 modules.json                        Transformer "", 1_Pooling, 2_Dense_{default size}
 config.json model.safetensors …     the backbone and its tokenizer
 1_Pooling/config.json
-2_Dense_{size}/                     one linear head per size; a user changes the size by editing modules.json
+2_Dense_{size}/                     one linear layer per size; a user changes the size by editing modules.json
 config_sentence_transformers.json   prompts, similarity cosine
 sentence_bert_config.json           max_seq_length
 README.md                           the model card
@@ -54,7 +54,7 @@ def export_student(student: Student, folder: Path, *, card: ModelCard | None) ->
         student.backbone.save_pretrained(folder)
     _padding(student.tokenizer).save_pretrained(folder)
     for size in student.config.heads:
-        _write_head(student.heads[str(size)], folder / f"2_Dense_{size}")
+        _write_head(*student.linear(size), folder / f"2_Dense_{size}")
     _write_configs(student.config, student.hidden_size, folder)
     if card is not None:
         (folder / "README.md").write_text(card.markdown(), encoding="utf-8")
@@ -75,11 +75,14 @@ def _write_configs(config: StudentConfig, hidden_size: int, folder: Path) -> Non
     _write_json(folder / "config_sentence_transformers.json", about)
 
 
-def _write_head(head: torch.nn.Module, folder: Path) -> None:
+def _write_head(weight: torch.Tensor, bias: torch.Tensor, folder: Path) -> None:
     folder.mkdir()
-    weights = {f"linear.{name}": tensor.detach().float().cpu().contiguous() for name, tensor in head.named_parameters()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    out_features, in_features = weights["linear.weight"].shape
+    # Copies: a prefix of a nested student's layer would be written with the whole layer's memory.
+    tensors = {name: tensor.detach().to("cpu", torch.float32, copy=True) for name, tensor in (("weight", weight), ("bias", bias))}
+    save_file(
+        {f"linear.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+    out_features, in_features = weight.shape
     config = {"in_features": in_features, "out_features": out_features, "bias": True}
     _write_json(folder / "config.json", config | {"activation_function": "torch.nn.modules.linear.Identity"})
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import locate_model
 from mtd_ray.errors import MtdError, RecipeError
+from mtd_ray.student.gte import PUBLISHED_TYPE, gte_config
 
 
 def load_tokenizer(config: StudentConfig) -> Any:
@@ -21,7 +22,9 @@ def load_tokenizer(config: StudentConfig) -> Any:
         RecipeError: it cannot be loaded.
     """
     try:
-        return AutoTokenizer.from_pretrained(locate_student(config), revision=config.revision, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(
+            locate_student(config), revision=config.revision, trust_remote_code=False, config=_read_config(config)
+        )
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load(config, error) from error
 
@@ -33,7 +36,7 @@ def load_architecture(config: StudentConfig) -> Any:
         RecipeError: it cannot be loaded, has no layers to choose from, or takes fewer tokens than ``max_tokens``.
     """
     try:
-        architecture = AutoConfig.from_pretrained(locate_student(config), revision=config.revision, trust_remote_code=False)
+        architecture = _read_config(config)
     except (OSError, ValueError, ImportError) as error:
         raise cannot_load(config, error) from error
     if getattr(architecture, "num_hidden_layers", None) is None:
@@ -57,6 +60,14 @@ def chosen_layers(config: StudentConfig, depth: int) -> tuple[int, ...]:
     if wrong:
         raise RecipeError(f"student.layers: {config.model} has layers 0 to {depth - 1}, not {wrong}")
     return chosen
+
+
+def _read_config(config: StudentConfig) -> Any:
+    folder = locate_student(config)
+    published, _ = PreTrainedConfig.get_config_dict(folder, revision=config.revision)
+    if published.get("model_type") == PUBLISHED_TYPE:
+        return gte_config(published)
+    return AutoConfig.from_pretrained(folder, revision=config.revision, trust_remote_code=False)
 
 
 def locate_student(config: StudentConfig) -> str:

@@ -97,6 +97,11 @@ class Student(nn.Module):
             return {head: largest[:, :head] for head in heads}
         return {head: _apply(self.heads[self._layer_of(head)], pooled) for head in heads}
 
+    def linear(self, head: int) -> tuple[Tensor, Tensor]:
+        """Weight ``(head, hidden_size)`` and bias ``(head,)`` of the linear map that gives vectors of this size; views."""
+        layer = self.heads[self._layer_of(head)]
+        return layer.weight[:head], layer.bias[:head]  # type: ignore[index]
+
     def freeze(self, trainable: Trainable, heads: Collection[int]) -> None:
         """Let only a stage's part require gradients: the heads it uses, and as much of the backbone as it names.
 

@@ -25,12 +25,20 @@ HEADS = (24, 8, 16)
 PROMPTS = {"s2p_query": "find the file. ", "s2s_query": "sort: "}
 
 
-@pytest.fixture(scope="module", params=["bert-mean", "bert-cls", "qwen2-mean", "qwen2-last", "qwen2-mean-left"])
+@pytest.fixture(scope="module", params=["bert-mean", "bert-mean-nested", "bert-cls", "qwen2-mean", "qwen2-last", "qwen2-mean-left"])
 def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Student:
-    kind, pooling, *side = request.param.split("-")
+    kind, pooling, *form = request.param.split("-")
     base = tmp_path_factory.mktemp("base")
-    model = tiny_bert(base) if kind == "bert" else tiny_qwen2(base, padding_side="".join(side) or "right")
-    config = StudentConfig(model=model, pooling=pooling, max_tokens=40, heads=HEADS, default_head=16, prompts=PROMPTS)
+    model = tiny_bert(base) if kind == "bert" else tiny_qwen2(base, padding_side="left" if "left" in form else "right")
+    config = StudentConfig(
+        model=model,
+        pooling=pooling,
+        max_tokens=40,
+        heads=HEADS,
+        matryoshka="nested" if "nested" in form else "independent",
+        default_head=16,
+        prompts=PROMPTS,
+    )
     return Student.build(config, seed=5)
 
 
@@ -130,6 +138,14 @@ def test_no_texts(folder: Path) -> None:
         8: (0, 8),
         24: (0, 24),
     }
+
+
+def test_sizes_of_a_nested_student_are_prefixes_of_each_other(student: Student, folder: Path) -> None:
+    vectors = StudentEncoder.load(folder, device="cpu").encode(TEXTS[:3], heads=HEADS)
+    nested = student.config.matryoshka == "nested"
+    assert np.allclose(vectors[24][:, :8], vectors[8], atol=1e-6) == nested
+    sizes = {head: (folder / f"2_Dense_{head}" / "model.safetensors").stat().st_size for head in HEADS}
+    assert sizes[8] < sizes[16] < sizes[24]
 
 
 def test_other_folder_is_refused(tmp_path: Path) -> None:

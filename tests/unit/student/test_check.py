@@ -20,14 +20,22 @@ def bert(tmp_path: Path) -> Path:
     return folder
 
 
-def check(store: ObjectStore, model: object, last: int = 1, **student: object) -> None:
-    stage = {"name": "s", "trainable": {"last": last}, "heads": {16: {"cosine": 1.0}}, "lr": 0.1, "steps": 1, "batch_size": 2}
+def check(store: ObjectStore, model: object, last: int = 1, trainable: object = None, **student: object) -> None:
+    stage = {
+        "name": "s",
+        "trainable": trainable or {"last": last},
+        "heads": {16: {"cosine": 1.0}},
+        "lr": 0.1,
+        "steps": 1,
+        "batch_size": 2,
+    }
     check_student(tiny_recipe(store, "", student={"model": str(model), "heads": [16], "max_tokens": 32} | student, stages=[stage]))
 
 
 def test_a_student_that_fits_passes(local_store: ObjectStore, bert: Path) -> None:
     check(local_store, bert, last=3)
     check(local_store, bert, last=2, layers=[0, 2], max_tokens=64)
+    check(local_store, bert, trainable={"progressive": ["heads", {"last": 1}, {"layers": [1, 2]}, "all"]})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,15 @@ def test_a_student_that_fits_passes(local_store: ObjectStore, bert: Path) -> Non
         ({"layers": [0, 3]}, r"^student\.layers: .* has layers 0 to 2, not \[3\]"),
         ({"last": 4}, r"^stages\.0\.trainable\.last: 4 layers asked for, the student has 3"),
         ({"last": 2, "layers": [1]}, r"^stages\.0\.trainable\.last: 2 layers asked for, the student has 1"),
+        ({"trainable": {"layers": [1, 3]}}, r"^stages\.0\.trainable\.layers: the student has layers 0 to 2, not 3"),
+        (
+            {"trainable": {"progressive": ["heads", {"last": 2}, {"last": 5}]}},
+            r"^stages\.0\.trainable\.progressive\.2\.last: 5 layers asked for, the student has 3",
+        ),
+        (
+            {"trainable": {"progressive": ["heads", {"layers": [0, 2]}]}, "layers": [0, 1]},
+            r"^stages\.0\.trainable\.progressive\.1\.layers: the student has layers 0 to 1, not 2",
+        ),
         ({"max_tokens": 65}, r"^student\.max_tokens: 65 is more than the 64 tokens"),
         ({"model": "/no/such/folder"}, r"^student\.model: .*does not exist"),
         ({"model": "package:no_such_package/x"}, r"^student\.model: .*no_such_package"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtd_ray.config import LastLayers, StudentConfig
+from mtd_ray.config import LastLayers, LayerRange, StudentConfig
 from mtd_ray.errors import RecipeError, TrainingError
 from mtd_ray.student import Student, load_weights, pad_tokens, save_weights, tokenize
 from tests.tiny_models import tiny_bert, tiny_qwen2
@@ -108,16 +108,65 @@ def test_heads_are_independent_linear_maps_with_bias(bert: str) -> None:
     assert outputs[4].shape == (3, 4)
 
 
+def test_nested_vectors_are_prefixes_of_one_linear_map(bert: str) -> None:
+    student = Student.build(config(bert, heads=(4, 8, 6), matryoshka="nested"), 0)
+    assert list(student.heads) == ["8"]
+    pooled = torch.randn(3, student.hidden_size)
+    outputs = student.project(pooled, [6, 4])
+    whole = pooled @ student.heads["8"].weight.T + student.heads["8"].bias
+    for size in (4, 6):
+        torch.testing.assert_close(outputs[size], whole[:, :size])
+    student.freeze("heads", [4])
+    student.project(pooled, [4])[4].sum().backward()
+    gradient = student.heads["8"].weight.grad
+    assert gradient[:4].abs().sum() > 0
+    assert gradient[4:].abs().sum() == 0
+
+
+def layers_trained(student: Student) -> set[str]:
+    """Numbers of the layers, and the names of what is trained besides them and the heads."""
+    names = [name.removeprefix("backbone.") for name in trainable(student) if not name.startswith("heads.")]
+    return {name.split(".")[2] if name.startswith("encoder.layer.") else name for name in names}
+
+
 def test_only_what_a_stage_trains_requires_gradients(bert: str) -> None:
     student = Student.build(config(bert), 0)
     student.freeze("heads", [8])
     assert trainable(student) == {"heads.8.weight", "heads.8.bias"}
     student.freeze(LastLayers(last=1), [4])
-    assert all(name.startswith(("heads.4", "backbone.encoder.layer.2.")) for name in trainable(student))
-    assert any(name.startswith("backbone.encoder.layer.2.") for name in trainable(student))
+    assert layers_trained(student) == {"2"}
+    assert {name for name in trainable(student) if "heads" in name} == {"heads.4.weight", "heads.4.bias"}
+    student.freeze(LayerRange(layers=(0, 1)), [4])
+    assert layers_trained(student) == {"0", "1"}
     student.freeze("all", [4, 8])
-    assert "backbone.embeddings.word_embeddings.weight" in trainable(student)
+    assert "embeddings.word_embeddings.weight" in layers_trained(student)
     assert not any("pooler" in name for name in trainable(student))
+
+
+def test_every_parameter_that_is_trained_gets_a_gradient(bert: str, qwen2: str) -> None:
+    for model in (bert, qwen2):
+        student = Student.build(config(model), 0)
+        student.freeze("all", [4, 8])
+        pooled = student.pool(torch.tensor([[4, 5, 6]]), torch.ones(1, 3, dtype=torch.long))
+        torch.cat(list(student.project(pooled, [4, 8]).values()), dim=1).square().sum().backward()
+        assert {name for name, parameter in student.named_parameters() if parameter.grad is not None} == trainable(student)
+
+
+def test_a_trunk_is_frozen_when_only_heads_are_trained(bert: str) -> None:
+    student = Student.build(config(bert), 0)
+    frozen = {}
+    for part in ("heads", LastLayers(last=1), LayerRange(layers=(1, 1)), "all"):
+        student.freeze(part, [8])
+        frozen[str(part)] = (student.trunk_is_frozen, round(3 * student.gradient_share))
+    assert list(frozen.values()) == [(True, 0), (False, 1), (False, 2), (False, 3)]
+
+
+def test_layers_that_are_not_there_cannot_be_trained(bert: str) -> None:
+    student = Student.build(config(bert), 0)
+    with pytest.raises(RecipeError, match=r"trainable\.last: 4 layers asked for, the student has 3"):
+        student.freeze(LastLayers(last=4), [8])
+    with pytest.raises(RecipeError, match=r"trainable\.layers: the student has layers 0 to 2, not 3"):
+        student.freeze(LayerRange(layers=(1, 3)), [8])
 
 
 def test_dropout_stays_off_in_training(bert: str) -> None:

@@ -1,0 +1,52 @@
+"""The gte-v1.5 models (arXiv 2407.19669; the backbone of Stella's 400M student) without the code that ships with them.
+
+They are published as ``model_type: new`` with remote code. transformers has the same architecture as ``gte`` and renames the
+published weights itself; what is missing there is the published config's way to scale rotary positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from transformers import GteConfig
+
+PUBLISHED_TYPE = "new"
+
+# What the published code can do besides, and transformers' GteModel cannot.
+_REQUIRED = {
+    "position_embedding_type": "rope",
+    "layer_norm_type": "layer_norm",
+    "pack_qkv": True,
+    "logn_attention_scale": False,
+}
+
+
+def gte_config(published: Mapping[str, Any]) -> GteConfig:
+    """The published ``config.json`` as the config of transformers' own implementation, which computes the same.
+
+    Raises:
+        ValueError: the config asks for something that transformers' implementation does not have.
+    """
+    for key, wanted in _REQUIRED.items():
+        if published.get(key, wanted) != wanted:
+            raise ValueError(f"{key} {published[key]!r} of its config needs the code that ships with it, which is never run")
+    names = {field.name for field in fields(GteConfig)} - {"rope_parameters", "dtype"}
+    kept = {key: value for key, value in published.items() if key in names}
+    return GteConfig(**kept, rope_parameters=_rope(published))
+
+
+def _rope(published: Mapping[str, Any]) -> dict[str, Any]:
+    """Rotary positions with the frequencies ``(factor·θ)^(-2i/d) / factor^(2/d)`` of "fixed NTK" scaling.
+
+    They are those of linear scaling by ``factor^(2/d)`` with base ``factor·θ``, which transformers has.
+    """
+    theta, scaling = float(published["rope_theta"]), published.get("rope_scaling")
+    if scaling is None:
+        return {"rope_type": "default", "rope_theta": theta}
+    if scaling.get("type") != "ntk" or scaling.get("mixed_b") is not None:
+        raise ValueError(f"rope_scaling {scaling} of its config needs the code that ships with it, which is never run")
+    factor = float(scaling["factor"])
+    size = published["hidden_size"] // published["num_attention_heads"]
+    return {"rope_type": "linear", "rope_theta": factor * theta, "factor": factor ** (2 / size)}
