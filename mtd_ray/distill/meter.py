@@ -87,7 +87,7 @@ class Meter:
             gradient_norm=result.gradient_norm,
             samples_per_s=self._rows / seconds,
             tokens_per_s=tokens / seconds,
-            padding_share=1 - tokens / max(padded, 1),
+            padding_share=1 - tokens / padded if padded else 0.0,
             wait_share=waited / seconds,
             seconds_left=(self._steps - step) * seconds / max(self._counted, 1),
             missing_share=self._missing / max(self._targets, 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -62,6 +63,15 @@ def test_the_share_of_the_peak_is_of_the_models_operations() -> None:
     unknown = Meter("head", 10, flops=flops, clock=(clock := Clock()))
     run(unknown, clock)
     assert unknown.read(2, RESULT, 1e-3, CPU).share_of_peak is None
+
+
+def test_a_stage_that_runs_on_the_trunk_cache_pads_nothing() -> None:
+    meter = Meter("head", 10, clock=(clock := Clock()))
+    clock.now += 2.0
+    cached = replace(RESULT, tokens=0, padded_tokens=0)
+    meter.add(cached, batch())
+    got = meter.read(1, cached, 1e-3, CPU)
+    assert (got.samples_per_s, got.tokens_per_s, got.padding_share) == (4.0, 0.0, 0.0)
 
 
 def test_what_a_checkpoint_takes_is_told_with_the_next_steps() -> None:
