@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
+import tomllib
 from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from mtd_ray.config import Recipe
+from mtd_ray.config import Recipe, TrainConfig
 from mtd_ray.distill.checkpoint import Position
 from mtd_ray.distill.metrics import MetricsLog, StepMetrics
 from mtd_ray.distill.trackers import InBackground, Tracker, check_trackers, open_trackers
@@ -173,6 +175,12 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_starts(local_st
     check_trackers(tiny_recipe(local_store, "unused"))
     with pytest.raises(RecipeError, match=r"train\.trackers: trackio is not installed; pip install 'mtd-ray\[trackio\]'"):
         check_trackers(tiny_recipe(local_store, "unused", train={"trackers": ["trackio"]}))
+
+
+def test_each_tracker_has_an_extra_that_installs_it() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name in get_args(get_args(TrainConfig.model_fields["trackers"].annotation)[0]):
+        assert [required.startswith(name) for required in project["optional-dependencies"][name]] == [True]
 
 
 class Failing:
