@@ -136,6 +136,7 @@ def _config(stage: StageConfig, train: TrainConfig, *, clips_itself: bool) -> di
         "gradient_clipping": 0.0 if clips_itself else stage.clip_norm,
         "bf16": {"enabled": train.dtype == "bfloat16"},
         "communication_data_type": "fp32",
-        "zero_optimization": {"stage": train.zero_stage},
+        # Without ZeRO, DeepSpeed keeps bfloat16's float32 masters where nobody can save them; ZeRO-1 trains the same.
+        "zero_optimization": {"stage": max(train.zero_stage, 1) if train.dtype == "bfloat16" else train.zero_stage},
         "steps_per_print": None,
     }

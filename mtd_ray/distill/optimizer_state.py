@@ -123,7 +123,7 @@ def _pieces(module: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[_Pi
 
 
 def _zero_piece(name: str, parameter: Any, optimizer: torch.optim.Optimizer) -> _Piece | None:
-    """ZeRO-1 and 2, and bfloat16 without ZeRO: a group's parameters are one long tensor, of which each worker has a part."""
+    """ZeRO-1 and 2: a group's parameters are one long tensor, of which each worker has a part."""
     mapping = parameter._hp_mapping
     if mapping is None:
         return None

@@ -24,6 +24,7 @@ from mtd_ray.corpus import Manifest
 from mtd_ray.distill.alignment import check_teacher, local_teachers
 from mtd_ray.distill.board import Board
 from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, corpus_digest
+from mtd_ray.distill.evaluator import checkpoints_scored
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.metrics import StepMetrics
 from mtd_ray.distill.progress import Progress
@@ -156,7 +157,7 @@ def _run(job: TrainingJob) -> None:
     board = ray.remote(num_cpus=0)(Board).remote()
     failure: Exception | None = None
     try:
-        with tempfile.TemporaryDirectory(prefix="mtd-ray-train-") as folder, _shown(board, job.recipe):
+        with tempfile.TemporaryDirectory(prefix="mtd-ray-train-") as folder, _shown(board, job.recipe), checkpoints_scored(job):
             _trainer(job, board, folder).fit()
     except ray.train.TrainingFailedError as error:
         failure = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -95,10 +95,14 @@ class ExportedStudent:
         with tempfile.TemporaryDirectory() as scratch:
             fetch_folder(store, self.prefix, Path(scratch) / "student")
             encoder = StudentEncoder.load(Path(scratch) / "student")
-        sizes = self.sizes or (encoder.default_head,)
-        queries = encoder.encode(texts.queries, heads=sizes, prompt=encoder.prompts.get("query", ""))
-        passages = encoder.encode(texts.passages, heads=sizes, prompt=encoder.prompts.get("passage", ""))
-        return {size: TaskVectors(queries[size], passages[size]) for size in sizes}
+        return student_vectors(encoder, texts, self.sizes or (encoder.default_head,))
+
+
+def student_vectors(encoder: StudentEncoder, texts: RetrievalTexts, sizes: Sequence[int]) -> dict[int, TaskVectors]:
+    """A student's vectors of a task's texts, by size, each text with the prompt of its kind."""
+    queries = encoder.encode(texts.queries, heads=sizes, prompt=encoder.prompts.get("query", ""))
+    passages = encoder.encode(texts.passages, heads=sizes, prompt=encoder.prompts.get("passage", ""))
+    return {size: TaskVectors(queries[size], passages[size]) for size in sizes}
 
 
 @dataclass(frozen=True)
