@@ -84,7 +84,7 @@ class MetricsLog:
         self._store, self._recipe, self._clock = store, recipe, clock
         self._uploaded_at = clock()
         self._uploading = threading.Lock()
-        self._noted = self._uploaded = 0
+        self._noted, self._uploaded = 0, -1
         self._stage_names = [stage.name for stage in recipe.stages]
         self._lines = self._lines_before(start)
         self._events = TensorBoard(store, layout.run_tensorboard(recipe.run_name), first_step=self._total(start) + 1)
@@ -128,7 +128,7 @@ class MetricsLog:
 
     def _upload(self, noted: int, text: bytes) -> None:
         with self._uploading:
-            if noted < self._uploaded:
+            if noted <= self._uploaded:
                 return
             self._store.put(layout.run_metrics(self._recipe.run_name), text)
             self._events.upload()

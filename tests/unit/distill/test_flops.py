@@ -14,16 +14,16 @@ from mtd_ray.distill.batch import Batch
 from mtd_ray.distill.flops import step_flops
 from mtd_ray.distill.peak import peak_flops, peak_of
 from mtd_ray.student import Student
-from tests.tiny_models import tiny_bert, tiny_qwen2, tiny_tokenizer
+from tests.tiny_models import tiny_bert, tiny_gte, tiny_qwen2, tiny_tokenizer
 
 HIDDEN, INNER = 32, 64
 BERT_LAYER = 2 * (4 * HIDDEN * HIDDEN + 2 * HIDDEN * INNER)
 HEAD = 2 * HIDDEN * 16
 
 
-@pytest.fixture(scope="module", params=["bert", "qwen2"])
+@pytest.fixture(scope="module", params=["bert", "qwen2", "gte"])
 def student(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Student:
-    make = {"bert": tiny_bert, "qwen2": tiny_qwen2}[request.param]
+    make = {"bert": tiny_bert, "qwen2": tiny_qwen2, "gte": tiny_gte}[request.param]
     folder = make(tmp_path_factory.mktemp("student"), layers=3)
     return Student.build(StudentConfig(model=folder, heads=(16, 8), max_tokens=32), seed=0)
 
