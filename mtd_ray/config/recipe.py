@@ -131,6 +131,8 @@ class Recipe(Frozen):
             include={"seed": True, "corpus": True, "student": True, "stages": True, "evaluate": True},
             exclude={"evaluate": {"baselines"}, "student": {"license", "base_model_name"}},
         )
+        for stage, told in zip(self.stages, what["stages"], strict=True):
+            told["teachers"] = self.stage_teachers(stage)
         what["dtype"] = self.train.dtype
         what["sampler"] = [self.train.shuffle_shards, self.train.length_window]
         what["teachers"] = [[name, *self._part(name)] for name in self.used_teachers]

@@ -59,10 +59,12 @@ def _target(recipe: Recipe, stage: StageConfig, head: int, losses: HeadLosses, w
     try:
         recipe.head_layout(stage, head)
     except ValueError as error:
-        yield (
-            f"{where}: {error}; give the student a head of that size, write target: pca or target: cut, or use only similarity and "
-            "ranking here"
+        others = (
+            "a head of another size, or target: pca"
+            if losses.target == "cut"
+            else "a head of that size, target: pca or target: cut"
         )
+        yield f"{where}: {error}; use {others}, or only similarity and ranking here"
 
 
 def _nested(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:

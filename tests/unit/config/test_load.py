@@ -283,6 +283,7 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
         "student.base_model_name=some/name",
         "teachers.small.license=mit",
         "teachers.small.target_dimensions=4",
+        "stages.0.teachers=[small, paid]",
         "train.keep_checkpoints=9",
         "train.trackers=[trackio]",
         "train.spot=aws",
@@ -294,6 +295,9 @@ def test_the_fingerprint_follows_what_decides_the_student(recipe_file: Path) -> 
         "teachers.small.weight=2.0",
         "teachers.small.prompts={query: 'q: '}",
         "corpus.limit=9",
+        "stages.0.teachers=[paid, small]",
+        "stages.0.trainable={progressive: [heads, all]}",
+        "student.matryoshka=nested",
     ]
     assert {load_recipe(recipe_file, [o]).run_name for o in same} == {name}
     assert len({load_recipe(recipe_file, [o]).run_name for o in other} | {name}) == len(other) + 1
