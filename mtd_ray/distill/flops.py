@@ -32,13 +32,11 @@ class PassFlops:
     """Operations of one pass through the backbone, forward or backward.
 
     Attributes:
-        per_text: whatever the text's length.
         per_token: of the linear layers.
         per_pair: of attention, for each pair of tokens of which one attends to the other, by reach: how many tokens a token attends
             to at most.
     """
 
-    per_text: float = 0.0
     per_token: float = 0.0
     per_pair: dict[float, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -46,7 +44,7 @@ class PassFlops:
         """Operations on texts of so many tokens."""
         n = np.asarray(lengths, dtype=np.float64)
         attention = sum(operations * float(n @ np.minimum(n, reach)) for reach, operations in self.per_pair.items())
-        return self.per_text * len(n) + self.per_token * float(n.sum()) + attention
+        return self.per_token * float(n.sum()) + attention
 
 
 @dataclass
@@ -95,13 +93,10 @@ def _counting(backbone: Any, step: StepFlops) -> Iterator[None]:
     width = _attention_width(backbone.config) * backbone.config.num_hidden_layers / len(layers)
 
     def linear_ran(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        operations, again = _operations(module), _gradients(module, inputs[0])
+        # What does not run on every token is a pooler of the backbone's own, whose output nobody uses.
         if inputs[0].shape[:-1].numel() == _PROBE_TOKENS:
-            step.forward.per_token += operations
-            step.backward.per_token += operations * again
-        else:
-            step.forward.per_text += operations
-            step.backward.per_text += operations * again
+            step.forward.per_token += _operations(module)
+            step.backward.per_token += _operations(module) * _gradients(module, inputs[0])
 
     def layer_ran(layer: nn.Module, _: Any, output: Any) -> None:
         states: Tensor = output if isinstance(output, Tensor) else output[0]

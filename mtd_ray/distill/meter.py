@@ -23,7 +23,7 @@ class Meter:
         stage: its name.
         steps: of the stage.
         flops: of a step (:func:`mtd_ray.distill.flops.step_flops`), and
-        peak: what a worker's device can do in a second (:func:`mtd_ray.distill.flops.peak_flops`); without both, the share of the
+        peak: what a worker's device can do in a second (:func:`mtd_ray.distill.peak.peak_flops`); without both, the share of the
             peak is not told.
         clock: gives seconds.
     """
