@@ -124,6 +124,8 @@ class _Run:
             tokenizer=student.tokenizer,
             rank=dist.get_rank(),
             workers=dist.get_world_size(),
+            packed=student.packs,
+            pinned=torch.cuda.is_available(),
         )
 
     def _checkpoint_is_due(self, done: int, device: torch.device) -> bool:

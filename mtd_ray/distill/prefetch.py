@@ -6,20 +6,33 @@ import queue
 import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.reader import BatchReader
+
+_LOOK_UP_S = 0.2
+_PATIENCE_S = 5.0
+
+
+class Reader(Protocol):
+    """What gives a step's batch (:class:`mtd_ray.distill.reader.BatchReader`)."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+
+    def close(self) -> None:
+        """Begin nothing more."""
 
 
 class Prefetcher:
     """Iterates over the batches of consecutive steps, up to ``ahead`` of them prepared in a thread.
 
-    An error in the thread is raised by the iteration, at its place in the sequence.
+    An error in the thread is raised by the iteration, at its place in the sequence. Leaving closes the reader; a read that is under
+    way is waited for only ``patience`` seconds: nothing comes of it, and it ends by itself.
     """
 
-    def __init__(self, reader: BatchReader, steps: range, *, ahead: int = 3) -> None:
-        self._reader, self._steps = reader, steps
+    def __init__(self, reader: Reader, steps: range, *, ahead: int = 3, patience: float = _PATIENCE_S) -> None:
+        self._reader, self._steps, self._patience = reader, steps, patience
         self._ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=ahead)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="prefetch", daemon=True)
@@ -30,7 +43,8 @@ class Prefetcher:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._closed.set()
-        self._thread.join()
+        self._reader.close()
+        self._thread.join(self._patience)
 
     def __iter__(self) -> Iterator[Batch]:
         for _ in self._steps:
@@ -51,7 +65,7 @@ class Prefetcher:
     def _deliver(self, item: Batch | Exception) -> bool:
         while not self._closed.is_set():
             try:
-                self._ready.put(item, timeout=0.2)
+                self._ready.put(item, timeout=_LOOK_UP_S)
             except queue.Full:
                 continue
             return True

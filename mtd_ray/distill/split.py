@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def split_batch(lengths: np.ndarray, workers: int) -> list[np.ndarray]:
-    """Per worker, the positions of its rows: every row once, every worker at least one, about equal padded size.
-
-    Rows of like length go to the same worker, so that little of what it computes is padding. A worker's cost is taken as its number
-    of rows times its longest row.
+def split_batch(counts: Sequence[int], workers: int, *, packed: bool) -> list[np.ndarray]:
+    """Per worker, the positions of its rows by rising length: every row once, every worker at least one, about equal work.
 
     Args:
-        lengths: ``(rows,)`` of the batch's texts, in any unit.
+        counts: tokens per row.
         workers: at most as many as there are rows.
+        packed: whether rows are embedded without padding. A worker's work is then its tokens; otherwise it is taken as its number
+            of rows times its longest row, and rows of like length go to the same worker, so that little of it is padding.
     """
+    lengths = np.maximum(np.asarray(counts, dtype=np.int64), 1)
     order = np.argsort(lengths, kind="stable")
     if workers == 1:
         return [order]
-    costs = np.maximum(lengths[order], 1)
+    return _equal_tokens(lengths, order, workers) if packed else _equal_padded(lengths, order, workers)
+
+
+def _equal_tokens(lengths: np.ndarray, order: np.ndarray, workers: int) -> list[np.ndarray]:
+    """The longest row first, each to the worker with the fewest tokens (R. L. Graham 1969: at most 4/3 of the best)."""
+    loads = [(0, worker) for worker in range(workers)]
+    chosen: list[list[int]] = [[] for _ in range(workers)]
+    for row in order[::-1].tolist():
+        load, worker = loads[0]
+        chosen[worker].append(row)
+        heapq.heapreplace(loads, (load + int(lengths[row]), worker))
+    return [np.array(rows[::-1], dtype=np.int64) for rows in chosen]
+
+
+def _equal_padded(lengths: np.ndarray, order: np.ndarray, workers: int) -> list[np.ndarray]:
+    """Cut the rows, sorted by length, so that the largest worker's rows times longest row is as small as can be."""
+    costs = lengths[order]
     low, high = 0, int(costs[-1]) * len(order)
     while low < high:
         middle = (low + high) // 2

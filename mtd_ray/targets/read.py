@@ -26,14 +26,14 @@ class TargetStore:
     Args:
         teacher_fp: the teacher's fingerprint.
         part_rows: rows per part; a store that was begun with another number keeps its own.
-        dimensions: the vectors' size.
+        dimensions: the vectors' size, also an attribute.
     """
 
     def __init__(self, store: ObjectStore, teacher_fp: str, part_rows: int, dimensions: int) -> None:
         self._store = store
         self._teacher = teacher_fp
         self._part_rows = stored_part_rows(store, teacher_fp) or part_rows
-        self._dimensions = dimensions
+        self.dimensions = dimensions
 
     def read_shard(self, shard: Shard, ids: Sequence[str] | None = None) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.bool_]]:
         """A shard's targets in corpus order.
@@ -48,7 +48,7 @@ class TargetStore:
         Raises:
             TargetError: a part is not committed, damaged, or belongs to other texts; its key is named.
         """
-        vectors = np.empty((shard.rows, self._dimensions), dtype=np.float16)
+        vectors = np.empty((shard.rows, self.dimensions), dtype=np.float16)
         valid = np.empty(shard.rows, dtype=np.bool_)
 
         def place(part: Part) -> None:
@@ -105,8 +105,8 @@ class TargetStore:
         if (audit or not commit.xxh3) and sha256(data) != commit.sha256:
             raise TargetError(f"its data {commit.file} is damaged (sha256 differs)")
         decoded = decode_vectors(data)
-        if decoded.vectors.shape != (part.rows, self._dimensions):
-            raise TargetError(f"its vectors have shape {decoded.vectors.shape}, not {(part.rows, self._dimensions)}")
+        if decoded.vectors.shape != (part.rows, self.dimensions):
+            raise TargetError(f"its vectors have shape {decoded.vectors.shape}, not {(part.rows, self.dimensions)}")
         if ids is not None and decoded.ids != list(ids):
             raise TargetError("it belongs to other texts: its ids are not the corpus's")
         return decoded
