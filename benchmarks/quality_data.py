@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from mtd_ray.corpus.clean import normalise
 from mtd_ray.encoder import Encoder
 
 MAX_TOKENS = 128
@@ -32,14 +33,12 @@ def choose_texts(data: Path, rows: int, *, seed: int = 0) -> list[str]:
         data: the folder that holds ``train_texts/train.parquet`` (columns ``text`` and ``source``).
     """
     table = pq.read_table(data / "train_texts" / "train.parquet", columns=["text", "source"])
-    sources, source_of, sizes = np.unique(table["source"].to_numpy(zero_copy_only=False), return_inverse=True, return_counts=True)
-    assert len(sources) == len(sizes)
+    _, source_of, sizes = np.unique(table["source"].to_numpy(zero_copy_only=False), return_inverse=True, return_counts=True)
     chance = sizes[source_of] ** -0.5
     # Gumbel's trick: the largest of log-weights plus noise are a weighted sample without replacement.
     noise = np.random.default_rng(seed).gumbel(size=len(chance))
     chosen = np.sort(np.argsort(-(np.log(chance) + noise))[:rows])
-    texts: list[str] = table["text"].take(chosen).to_pylist()
-    return texts
+    return [normalise(text) for text in table["text"].take(chosen).to_pylist()]
 
 
 def training_set(texts: Sequence[str], teachers: dict[str, str], cache: Path) -> TrainingSet:
