@@ -1,0 +1,210 @@
+"""The strongest directions of targets: how good, always the same, found once and stored."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtd_ray.config import Recipe, teacher_fingerprint
+from mtd_ray.corpus import Manifest
+from mtd_ray.distill import basis as module
+from mtd_ray.distill.basis import fit_basis, load_or_fit
+from mtd_ray.errors import TargetError
+from mtd_ray.objects import ObjectStore
+from mtd_ray.targets import TargetStore
+from tests.tiny_run import TEACHERS, store_run, tiny_recipe
+
+PCA = {"cosine": 1.0, "target": "pca"}
+
+
+def targets(rows: int, size: int, rank: int) -> Tensor:
+    """Unit rows around a common direction whose strength falls off, in a space of ``rank`` dimensions."""
+    generator = torch.Generator().manual_seed(7)
+    strengths = torch.arange(1, rank + 1) ** -0.7
+    mixed = (torch.randn(rows, rank, generator=generator) + 0.3) * strengths
+    return F.normalize(mixed @ torch.linalg.qr(torch.randn(size, rank, generator=generator)).Q.T, dim=1)
+
+
+@pytest.fixture(params=["exact", "iterated"])
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "iterated":
+        monkeypatch.setattr(module, "_EXACT_UP_TO", 0)
+        monkeypatch.setattr(module, "_OVERSAMPLING", 8)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("how")
+def test_what_has_no_more_directions_than_the_head_is_kept_exactly() -> None:
+    whole = targets(200, 60, rank=12)
+    basis = fit_basis(whole.split(70), 12)
+    projected = whole @ basis
+    torch.testing.assert_close(projected @ projected.T, whole @ whole.T, atol=2e-6, rtol=0)
+    torch.testing.assert_close(projected @ basis.T, whole, atol=2e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("how")
+def test_no_other_directions_keep_the_dot_products_better() -> None:
+    whole = targets(300, 60, rank=60)
+    basis = fit_basis(whole.split(100), 10)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(10), atol=1e-5, rtol=0)
+    squares = torch.linalg.svdvals(whole)[:10] ** 2
+    torch.testing.assert_close((whole @ basis).square().sum(dim=0), squares, rtol=5e-3, atol=0)
+
+
+@pytest.mark.usefixtures("how")
+def test_the_same_targets_give_the_same_directions_with_a_fixed_sign() -> None:
+    blocks = targets(300, 60, rank=60).split(100)
+    first, second = fit_basis(blocks, 10), fit_basis(list(blocks), 10)
+    assert torch.equal(first, second)
+    assert (first.gather(0, first.abs().argmax(dim=0, keepdim=True)) > 0).all()
+    torch.testing.assert_close(fit_basis([-block for block in blocks], 10), first, atol=1e-5, rtol=0)
+
+
+def pca_recipe(store: ObjectStore, **changes: Any) -> Recipe:
+    """Two stages of both teachers, with heads of 6 and 4 numbers, and one of alpha alone."""
+    common = {"lr": 1e-3, "steps": 1, "batch_size": 8}
+    stages = [
+        {"name": "one", "heads": {4: PCA}, **common},
+        {"name": "two", "heads": {6: PCA, 4: PCA, 16: {"cosine": 1.0}}, **common},
+        {"name": "alpha", "teachers": ["alpha"], "heads": {4: PCA}, **common},
+    ]
+    return tiny_recipe(store, "/nowhere", student={"model": "/nowhere", "heads": [16, 6, 4]}, stages=stages, **changes)
+
+
+def stored(store: ObjectStore) -> list[str]:
+    return sorted(info.key for info in store.list("bases"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[ObjectStore, Recipe, Manifest]:
+    store = ObjectStore(str(tmp_path))
+    recipe = pca_recipe(store)
+    return store, recipe, store_run(store, recipe, failed={"beta": {3, 50}})
+
+
+def whole_targets(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Tensor:
+    """Of the rows that both teachers have."""
+    parts, there = [], []
+    for name, weight in (("alpha", 1.0), ("beta", 0.5)):
+        teacher = recipe.teachers[name]
+        read = [TargetStore(store, teacher_fingerprint(teacher), 16, teacher.dimensions).read_shard(s) for s in manifest.shards]
+        parts.append(weight**0.5 * F.normalize(torch.from_numpy(np.concatenate([v for v, _ in read])).float(), dim=1))
+        there.append(torch.from_numpy(np.concatenate([ok for _, ok in read])))
+    return F.normalize(torch.cat(parts, dim=1)[there[0] & there[1]], dim=1)
+
+
+def test_directions_are_those_of_the_fused_targets_of_complete_rows(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
+    store, recipe, manifest = run
+    basis = load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    whole = whole_targets(store, recipe, manifest)
+    assert whole.shape == (118, 16)
+    torch.testing.assert_close(basis, fit_basis([whole], 4), atol=1e-4, rtol=0)
+
+
+def test_stages_of_the_same_teachers_share_one_object_and_its_bits(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
+    store, recipe, manifest = run
+    one, two, alpha = recipe.stages
+    large, small = (load_or_fit(store, recipe, manifest, two, size) for size in (6, 4))
+    assert len(stored(store)) == 1
+    assert torch.equal(load_or_fit(store, recipe, manifest, one, 4), small)
+    assert torch.equal(large[:, :4], small)
+    assert load_or_fit(store, recipe, manifest, alpha, 4).shape == (12, 4)
+    assert len(stored(store)) == 2
+
+
+def test_what_is_stored_is_not_computed_again(run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+    store, recipe, manifest = run
+    first = load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    monkeypatch.setattr(module, "fit_basis", None)
+    assert torch.equal(load_or_fit(store, recipe, manifest, recipe.stages[0], 4), first)
+
+
+@pytest.mark.parametrize("change", [{"weight": 2.0}, {"target_dimensions": 2}, {"target_dimensions": 2, "target_shorten": "fold"}])
+def test_another_target_has_other_directions(run: tuple[ObjectStore, Recipe, Manifest], change: dict[str, Any]) -> None:
+    store, recipe, manifest = run
+    changed = pca_recipe(store, teachers=TEACHERS | {"beta": TEACHERS["beta"] | change})
+    load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    load_or_fit(store, changed, manifest, changed.stages[0], 4)
+    assert len(stored(store)) == 2
+
+
+def test_a_corpus_larger_than_the_sample_is_read_in_part(
+    run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, recipe, manifest = run
+    sizes: list[int] = []
+
+    def fit(blocks: list[Tensor], size: int) -> Tensor:
+        sizes.extend(map(len, blocks))
+        return torch.eye(16, size)
+
+    monkeypatch.setattr(module, "_ROWS", 50)
+    monkeypatch.setattr(module, "fit_basis", fit)
+    load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    assert 48 <= sum(sizes) <= 50
+    assert len(sizes) == 3
+
+
+def test_too_few_complete_rows_are_refused(tmp_path: Path) -> None:
+    store = ObjectStore(str(tmp_path))
+    recipe = pca_recipe(store)
+    manifest = store_run(store, recipe, failed={"beta": set(range(117))})
+    with pytest.raises(
+        TargetError, match=r"size 6 needs at least as many texts that have a vector of each of alpha, beta; there are 3"
+    ):
+        load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a tensor", "other"])
+def test_damaged_directions_are_told(run: tuple[ObjectStore, Recipe, Manifest], damage: bytes | str) -> None:
+    store, recipe, manifest = run
+    load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    key = stored(store)[0]
+    load_or_fit(store, recipe, manifest, recipe.stages[2], 4)
+    other = next(store.get(found) for found in stored(store) if found != key)
+    store.put(key, other if damage == "other" else damage)
+    with pytest.raises(TargetError, match=f"{key} is damaged: delete it"):
+        load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+
+
+class TwoThreads:
+    """A process group whose two workers are threads, named by their ranks."""
+
+    def __init__(self) -> None:
+        self.barrier = threading.Barrier(2, timeout=20).wait
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def get_rank(self) -> int:
+        return int(threading.current_thread().name)
+
+
+def test_one_worker_computes_and_all_get_the_same(
+    run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, recipe, manifest = run
+    computed_by, loaded = [], {}
+
+    def fit(blocks: list[Tensor], size: int) -> Tensor:
+        computed_by.append(threading.current_thread().name)
+        return fit_basis(blocks, size)
+
+    def work(rank: str) -> None:
+        loaded[rank] = load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+
+    monkeypatch.setattr(module, "dist", TwoThreads())
+    monkeypatch.setattr(module, "fit_basis", fit)
+    threads = [threading.Thread(target=work, name=rank, args=(rank,)) for rank in ("1", "0")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert computed_by == ["0"]
+    assert torch.equal(loaded["0"], loaded["1"])
