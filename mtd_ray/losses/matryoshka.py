@@ -5,7 +5,7 @@ Only vectors by size are seen here, so that heads of their own and nested prefix
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from mtd_ray.losses.angular import angular_loss
 from mtd_ray.losses.cosine import cosine_loss
 from mtd_ray.losses.l2 import l2_loss
-from mtd_ray.losses.ranking import PairOrder, ranking_loss
+from mtd_ray.losses.ranking import PairOrder, ranking_losses
 from mtd_ray.losses.similarity import similarity_loss
 from mtd_ray.losses.spread import spread_loss
 
@@ -58,19 +58,25 @@ def matryoshka_loss(
     Returns:
         The weighted total, and each loss without its weight and gradient by ``"{head}/{loss}"``, in the order of ``weights``.
     """
-    ranked = any("ranking" in losses for losses in weights.values())
-    order = PairOrder.from_similarity(similarity) if ranked else None
+    ranking = _ranking(outputs, [head for head, losses in weights.items() if "ranking" in losses], similarity, margin)
 
     def measure(head: int, loss: str) -> Tensor:
         if loss in _POINTWISE:
             return _compare(_POINTWISE[loss], outputs[head], targets[head])
-        if loss == "ranking" and order is not None:
-            return ranking_loss(outputs[head], order, margin)
+        if loss == "ranking":
+            return ranking[head]
         return similarity_loss(outputs[head], similarity) if loss == "similarity" else spread_loss(outputs[head])
 
     values = {(head, loss): measure(head, loss) for head, losses in weights.items() for loss in losses}
     total = torch.stack([weights[head][loss] * value for (head, loss), value in values.items()]).sum()
     return total, {f"{head}/{loss}": value.detach() for (head, loss), value in values.items()}
+
+
+def _ranking(outputs: Mapping[int, Tensor], heads: Sequence[int], similarity: Tensor, margin: float) -> dict[int, Tensor]:
+    if not heads:
+        return {}
+    losses = ranking_losses([outputs[head] for head in heads], PairOrder.from_similarity(similarity), margin)
+    return dict(zip(heads, losses.unbind(), strict=True))
 
 
 def _compare(loss: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, target: HeadTarget) -> Tensor:
