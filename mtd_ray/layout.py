@@ -10,6 +10,8 @@ targets/<teacher>/commit/<shard>/<part>.json         a part exists when, and onl
 targets/<teacher>/micro/<shard>/<part>/<attempt>-<sha256>.parquet   answered rows of a part that is not committed yet
 targets/<teacher>/spending/<claim>.json              dollars claimed by one incarnation of the budget, before they are spent
 bases/<basis>.safetensors                            strongest directions of some teachers' fused targets
+trunks/<trunk>/trunk.json                            what the fingerprint stands for
+trunks/<trunk>/states/<shard>.f32                    what a frozen trunk makes of a shard's texts
 harvests/<recipe>/<time>.json, .md                   receipts of harvests
 evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
 runs/<run>/recipe.json                               the recipe as run
@@ -113,6 +115,21 @@ def spending(fingerprint: str) -> str:
 
 def target_basis(fingerprint: str) -> str:
     return f"bases/{short(fingerprint)}.safetensors"
+
+
+# --- trunks
+
+
+def trunk(fingerprint: str) -> str:
+    return f"trunks/{short(fingerprint)}"
+
+
+def trunk_description(fingerprint: str) -> str:
+    return f"{trunk(fingerprint)}/trunk.json"
+
+
+def trunk_states(fingerprint: str, shard_sha256: str) -> str:
+    return f"{trunk(fingerprint)}/states/{short(shard_sha256)}.f32"
 
 
 def harvest_receipt(recipe: str, time: str, suffix: str) -> str:

@@ -56,8 +56,7 @@ def stage_batches(
     sampler = stage_sampler(recipe, manifest, stage)
     owners = Owners(sampler, workers)
     shards = ShardsInPlay(loader.load, sampler, owners, rank=rank, last_group=sampler.groups_of(steps)[-1])
-    # A copy: where a tokenizer cuts is state of its own, and this one is used in a thread.
-    encoder = TextEncoder(copy.deepcopy(tokenizer), recipe.student.max_tokens, recipe.student.prompts) if states is None else None
+    encoder = stage_encoder(recipe, tokenizer) if states is None else None
     windows = WindowReader(sampler, shards, owners, encoder)
     reader = BatchReader(
         sampler, windows, shards, loader, steps=steps, rank=rank, workers=workers, packed=packed, pinned=pinned
@@ -82,3 +81,9 @@ def stage_targets(store: ObjectStore, recipe: Recipe, stage: int) -> list[Target
     """The target stores of a stage's teachers, in its order."""
     teachers = [recipe.teachers[name] for name in recipe.stage_teachers(recipe.stages[stage])]
     return [TargetStore(store, teacher_fingerprint(t), recipe.harvest.part_rows, t.dimensions) for t in teachers]
+
+
+def stage_encoder(recipe: Recipe, tokenizer: Any) -> TextEncoder:
+    """What turns texts into the student's tokens in a thread."""
+    # A copy: where a tokenizer cuts is state of its own, and the original may be used elsewhere meanwhile.
+    return TextEncoder(copy.deepcopy(tokenizer), recipe.student.max_tokens, recipe.student.prompts)

@@ -27,7 +27,7 @@ class TextEncoder:
     def __init__(self, tokenizer: Any, max_tokens: int, prompts: Mapping[str, str]) -> None:
         self._tokenizer, self._max_tokens, self._prompts = tokenizer, max_tokens, dict(prompts)
 
-    def encode(self, texts: pa.Array, kinds: pa.Array) -> list[list[int]]:
+    def encode(self, texts: pa.Array | pa.ChunkedArray, kinds: pa.Array | pa.ChunkedArray) -> list[list[int]]:
         """Token ids per text."""
         written: list[str] = texts.to_pylist()
         if self._prompts:

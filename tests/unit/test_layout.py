@@ -32,3 +32,11 @@ def test_evaluation_vectors_are_kept_per_teacher_and_pairs() -> None:
 def test_checkpoints_sort_in_the_order_they_were_made() -> None:
     made = [layout.run_checkpoint("r", stage, step) for stage, step in ((0, 9), (0, 100), (1, 0), (1, 20), (10, 5))]
     assert made == sorted(made)
+
+
+def test_states_are_kept_per_trunk_and_shard_beside_what_the_trunk_is() -> None:
+    other = DIGEST[::-1]
+    keys = {layout.trunk_states(trunk, shard) for trunk in (DIGEST, other) for shard in (DIGEST, other)}
+    assert len(keys) == 4
+    assert all(key.startswith((layout.trunk(DIGEST), layout.trunk(other))) for key in keys)
+    assert layout.trunk_description(DIGEST) not in keys
