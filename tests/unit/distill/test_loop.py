@@ -1,71 +1,63 @@
-"""The whole training loop under DeepSpeed in plain processes: neither the number of workers nor ZeRO decides the student."""
+"""The whole training loop under DeepSpeed in plain processes: neither workers, ZeRO nor crashes decide the student."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch import Tensor
 from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
-from mtd_ray.corpus import Manifest
-from mtd_ray.distill.checkpoint import Checkpoints
-from mtd_ray.distill.loop import TrainingJob, train
-from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.checkpoint import Checkpoints, Position
+from mtd_ray.distill.loop import TrainingJob
 from mtd_ray.distill.pipeline import final_student, initial_student
 from mtd_ray.objects import ObjectStore
 from tests.tiny_models import tiny_qwen2
 from tests.tiny_run import ALL_LOSSES, store_run, tiny_recipe
+from tests.training_processes import Signals, train_in_processes
 
 pytestmark = pytest.mark.slow
 
-LAST_MID_STAGE = ("all", 6)
+Weights = dict[str, Tensor]
+
+STAGES = [
+    {"name": "head", "trainable": "heads", "heads": {16: ALL_LOSSES}, "lr": 1e-2, "steps": 6, "batch_size": 8},
+    {
+        "name": "unfreezing",
+        "trainable": {"progressive": [{"last": 1}, "all"]},
+        "heads": {16: ALL_LOSSES, 8: {"similarity": 200.0, "ranking": 20.0}},
+        "lr": 1e-3,
+        "steps": 10,
+        "batch_size": 8,
+        "warmup_steps": 2,
+    },
+]
+CRASH: Signals = {("head", 2): signal.SIGTERM, ("unfreezing", 8): signal.SIGKILL}
+LOGGED = [("head", 2), ("head", 4), ("head", 6), *(("unfreezing", step) for step in (2, 4, 6, 8, 10))]
 
 
-def worker(rank: int, workers: int, folder: str, recipe: Recipe, manifest: Manifest, interrupted: bool) -> None:
-    torch.set_num_threads(1)
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(workers), LOCAL_RANK=str(rank))
-    rendezvous = f"file://{folder}/rendezvous-{workers}-{interrupted}"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=workers)
-
-    def report(metrics: StepMetrics) -> None:
-        if interrupted and (metrics.stage, metrics.step) == LAST_MID_STAGE:
-            os._exit(1)
-
-    train(TrainingJob(ObjectStore(folder), recipe, manifest), report)
-    dist.destroy_process_group()
-
-
-def run(
-    folder: Path,
-    model: str,
-    workers: int,
-    *,
-    zero_stage: int = 2,
-    interrupted: bool = False,
-    dtype: str = "float32",
-    log_every: int = 2,
-    **changes: Any,
-) -> dict[str, torch.Tensor]:
-    """Train in ``folder``, from where it stands; the student's weights."""
+def job_in(folder: Path, model: str, *, stages: Any = STAGES, **train: Any) -> TrainingJob:
     store = ObjectStore(str(folder))
-    settings = {"workers": workers, "zero_stage": zero_stage, "dtype": dtype, "checkpoint_every": 4, "log_every": log_every}
-    recipe = tiny_recipe(store, model, train=settings, **changes)
-    manifest = store_run(store, recipe)
-    arguments = (workers, str(folder), recipe, manifest, interrupted)
-    if interrupted:
-        with pytest.raises(ProcessException):
-            mp.spawn(worker, arguments, nprocs=workers)
-        return {}
-    mp.spawn(worker, arguments, nprocs=workers)
-    return final_student(store, recipe).state_dict()
+    settings = {"workers": 2, "zero_stage": 3, "checkpoint_every": 4, "log_every": 2, "keep_checkpoints": 9}
+    recipe = tiny_recipe(store, model, stages=stages, train=settings | train)
+    return TrainingJob(store, recipe, store_run(store, recipe))
+
+
+def trained(job: TrainingJob, workers: int) -> Weights:
+    train_in_processes(job, workers)
+    return dict(final_student(job.store, job.recipe).state_dict())
+
+
+def logged(store: ObjectStore, recipe: Recipe) -> list[tuple[str, int]]:
+    lines = [json.loads(line) for line in store.get(layout.run_metrics(recipe.run_name)).splitlines()]
+    return [(line["stage"], line["step"]) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -74,50 +66,71 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, model: str) -> dict[str, torch.Tensor]:
-    return run(tmp_path_factory.mktemp("alone"), model, 1)
+def alone(tmp_path_factory: pytest.TempPathFactory, model: str) -> Weights:
+    return trained(job_in(tmp_path_factory.mktemp("alone"), model, zero_stage=0), 1)
 
 
-@pytest.mark.parametrize("zero_stage", [0, 3])
-def test_two_workers_train_the_student_that_one_worker_trains(
-    alone: dict[str, torch.Tensor], tmp_path: Path, model: str, zero_stage: int
-) -> None:
-    pair = run(tmp_path, model, 2, zero_stage=zero_stage)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, model: str) -> Weights:
+    return trained(job_in(tmp_path_factory.mktemp("pair"), model), 2)
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory, model: str) -> TrainingJob:
+    """Two workers: after two steps one gets a SIGTERM, after step 8 of the second stage a SIGKILL."""
+    job = job_in(tmp_path_factory.mktemp("crashed"), model)
+    with pytest.raises(ProcessException):
+        train_in_processes(job, 2, CRASH)
+    return job
+
+
+def copy_of(job: TrainingJob, folder: Path) -> TrainingJob:
+    shutil.copytree(job.store.url, folder / "copy")
+    return TrainingJob(ObjectStore(str(folder / "copy")), job.recipe, job.manifest)
+
+
+def test_two_workers_train_the_student_that_one_worker_trains(alone: Weights, pair: Weights) -> None:
     for name, tensor in alone.items():
         torch.testing.assert_close(pair[name], tensor, atol=2e-4, rtol=1e-3)
 
 
-def test_a_run_continues_on_another_number_of_workers(
-    alone: dict[str, torch.Tensor], tmp_path: Path, model: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    run(tmp_path, model, 2, interrupted=True)
-    store = ObjectStore(str(tmp_path))
-    recipe = tiny_recipe(store, model)
-    newest = Checkpoints(store, recipe.run_name).newest()
-    assert newest is not None
-    assert (newest.stage, newest.step, newest.workers) == (1, 4, 2)
+def test_a_notice_to_one_worker_makes_all_commit_a_checkpoint_and_train_on(crashed: TrainingJob) -> None:
+    positions = Checkpoints(crashed.store, crashed.recipe.run_name).positions()
+    assert Position(0, 2) in positions
+    assert positions[-1] > Position(1, 4)
 
-    weights = run(tmp_path, model, 1)
-    assert "with the checkpoint's weights and a new optimizer: the checkpoint is of 2 workers" in capfd.readouterr().err
-    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
-    lines = [json.loads(line) for line in store.get(layout.run_metrics(recipe.run_name)).splitlines()]
-    steps = [(line["stage"], line["step"]) for line in lines]
-    assert steps == [("head", 2), ("head", 4), ("head", 6), ("all", 2), ("all", 4), ("all", 6), ("all", 8), ("all", 10)]
+
+def test_a_killed_run_ends_bit_for_bit_as_if_nothing_had_happened(crashed: TrainingJob, pair: Weights, tmp_path: Path) -> None:
+    job = copy_of(crashed, tmp_path)
+    weights = trained(job, 2)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in pair.items())
+    assert logged(job.store, job.recipe) == LOGGED
+
+
+def test_a_killed_run_goes_on_with_adams_moments_on_another_number_of_workers(
+    crashed: TrainingJob, alone: Weights, tmp_path: Path
+) -> None:
+    job = copy_of(crashed, tmp_path)
+    weights = trained(job, 3)
+    for name, tensor in alone.items():
+        torch.testing.assert_close(weights[name], tensor, atol=2e-4, rtol=1e-3)
+    assert logged(job.store, job.recipe) == LOGGED
 
 
 def test_what_led_to_a_value_that_is_not_finite_can_be_read_afterwards(tmp_path: Path, model: str) -> None:
     stages = [{"name": "wild", "heads": {16: ALL_LOSSES}, "lr": 1e25, "steps": 8, "batch_size": 8}]
+    job = job_in(tmp_path, model, stages=stages, log_every=1)
     with pytest.raises(ProcessRaisedException, match=r"TrainingError: stage 'wild', step 2: .* is (nan|inf)"):
-        run(tmp_path, model, 1, stages=stages, log_every=1)
-    (metrics,) = tmp_path.glob("runs/*/metrics.jsonl")
-    assert json.loads(metrics.read_text())["step"] == 1
+        train_in_processes(job, 1)
+    assert logged(job.store, job.recipe) == [("wild", 1)]
 
 
-@pytest.mark.parametrize("zero_stage", [2, 3])
+@pytest.mark.parametrize("zero_stage", [0, 3])
 def test_bfloat16_leaves_frozen_weights_as_they_were(tmp_path: Path, model: str, zero_stage: int) -> None:
     stages = [{"name": "head", "trainable": "heads", "heads": {16: ALL_LOSSES}, "lr": 1e-2, "steps": 5, "batch_size": 8}]
-    trained = run(tmp_path, model, 1, zero_stage=zero_stage, dtype="bfloat16", stages=stages)
-    before = initial_student(tiny_recipe(ObjectStore(str(tmp_path)), model)).state_dict()
-    changed = {name for name, tensor in before.items() if not torch.equal(trained[name], tensor)}
+    job = job_in(tmp_path, model, stages=stages, zero_stage=zero_stage, dtype="bfloat16")
+    weights = trained(job, 1)
+    before = initial_student(job.recipe).state_dict()
+    changed = {name for name, tensor in before.items() if not torch.equal(weights[name], tensor)}
     assert changed
     assert all(name.startswith("heads.16.") for name in changed)
