@@ -58,7 +58,7 @@ def store_targets(recipe: Recipe, data: TrainingSet, folder: Path) -> Manifest:
 
 
 def train_ours(recipe: Recipe, manifest: Manifest, threads: int, into: Path) -> None:
-    """Train in this process; ``into``/student holds the result, ``into``/timing.json the seconds, and per stage its steps and end."""
+    """Train in this process; ``into`` gets the student, and timing.json: the seconds, and per stage its steps and when it ended."""
     torch.set_num_threads(threads)
     os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", TOKENIZERS_PARALLELISM="false")
     ends: dict[str, tuple[int, float]] = {}
