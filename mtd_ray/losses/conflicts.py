@@ -7,8 +7,8 @@ one side of a place have a score below a bound.
 One descent of a binary tree over the places answers them all. A node is a run of places, half of it in each child, and lists its
 pairs by score. A bound is a number of pairs in that list, so that a running count of the list's right-child pairs gives the bound
 in either child, and how many of the sibling's pairs are below it. That is what a place in the left child adds to its count of
-better pairs, and one in the right child to its count of worse ones. Log₂P levels of a running sum, a gather and a scatter: O(P log P)
-time, O(P) memory. All counts are integers, so that the same input gives the same bits.
+better pairs, and one in the right child to its count of worse ones. Log₂P levels of a running sum, a gather and a scatter take
+O(P log P) time and O(P) memory. All counts are integers, so that the same input gives the same bits.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """The fast ranking loss against the published formula, written out pair of pairs by pair of pairs."""
 
+import math
 import time
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mtd_ray.losses import PairOrder, ranking_loss
+from mtd_ray.losses import PairOrder, ranking_loss, ranking_losses
 
 
 def published_loss(student: torch.Tensor, similarity: torch.Tensor, margin: float) -> torch.Tensor:
@@ -66,6 +67,63 @@ def test_duplicate_texts() -> None:
     student, target = torch.randn(12, 6), F.normalize(torch.randn(12, 6), dim=-1)
     student[6:], target[6:] = student[:6], target[:6]
     compare(student, target @ target.T, 0.015)
+
+
+def test_equal_student_scores_under_equal_and_unequal_teacher_scores() -> None:
+    torch.manual_seed(6)
+    compare(torch.randn(9, 4)[torch.arange(9) // 2], similarities(9, levels=3).float(), 0.015)
+
+
+@pytest.mark.parametrize("similarity", [torch.ones(1, 1), torch.full((5, 5), float("nan")), torch.zeros(0, 0)])
+def test_nothing_to_rank_costs_nothing(similarity: torch.Tensor) -> None:
+    student = torch.randn(len(similarity), 4, requires_grad=True)
+    loss = ranking_loss(student, PairOrder.from_similarity(similarity))
+    loss.backward()
+    assert loss.item() == 0
+    assert student.grad is not None
+    assert not student.grad.any()
+
+
+def test_a_row_of_zeros_is_finite() -> None:
+    torch.manual_seed(7)
+    student = torch.randn(8, 4)
+    student[2] = 0
+    student.requires_grad_()
+    ranking_loss(student, PairOrder.from_similarity(similarities(8).float())).backward()
+    assert student.grad is not None
+    assert student.grad.abs().max() < 10
+    assert not student.grad[2].any()
+
+
+def test_the_number_of_ordered_pairs_of_pairs_is_the_published_one() -> None:
+    torch.manual_seed(8)
+    assert PairOrder.from_similarity(similarities(20)).terms == math.comb(math.comb(20, 2), 2)
+    tied = similarities(20, levels=4)
+    scores = tied[tuple(torch.triu_indices(20, 20, offset=1))]
+    assert PairOrder.from_similarity(tied).terms == (scores[:, None] < scores[None, :]).sum()
+
+
+def test_heads_together_get_what_each_gets_alone() -> None:
+    torch.manual_seed(9)
+    order = PairOrder.from_similarity(similarities(21, levels=20).float())
+    students = [torch.randn(21, size, requires_grad=True) for size in (16, 8, 3)]
+    together, alone = ranking_losses(students, order, 0.1), torch.stack([ranking_loss(s, order, 0.1) for s in students])
+    torch.testing.assert_close(together, alone, rtol=0, atol=0)
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    slopes = torch.autograd.grad(together @ weights, students), torch.autograd.grad(alone @ weights, students)
+    torch.testing.assert_close(*slopes, rtol=0, atol=0)
+
+
+def test_the_same_input_gives_the_same_bits() -> None:
+    torch.manual_seed(10)
+    student, similarity = torch.randn(40, 16), similarities(40, levels=50).float()
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        copy = student.clone().requires_grad_()
+        loss = ranking_loss(copy, PairOrder.from_similarity(similarity))
+        return loss.detach(), torch.autograd.grad(loss, copy)[0]
+
+    torch.testing.assert_close(run(), run(), rtol=0, atol=0)
 
 
 def test_a_wrong_order_within_the_margin_is_punished_and_a_right_one_beyond_it_is_not() -> None:
