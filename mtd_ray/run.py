@@ -16,6 +16,7 @@ from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, build_corpus
 from mtd_ray.distill import check_alignment, check_batches, distill, final_student, initial_student
+from mtd_ray.distill.trackers import check_trackers
 from mtd_ray.evaluate import Results, assert_student_improved, evaluate, write_report
 from mtd_ray.export import export_student
 from mtd_ray.harvest import harvest
@@ -45,6 +46,7 @@ def run_recipe(store: ObjectStore, recipe: Recipe) -> Outcome:
     """
     if (finished := store.find(layout.run_finished(recipe.run_name))) is not None:
         return Outcome(recipe.run_name, Results.from_json(json.loads(finished)["results"]), already_finished=True)
+    check_trackers(recipe)
     store.put(layout.run_recipe(recipe.run_name), recipe.model_dump_json(indent=1).encode())
     with step("corpus"):
         manifest = build_corpus(store, recipe)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import fmean
 from typing import Any
 
 import ray
@@ -24,12 +25,16 @@ _CPUS = 0.1
 
 
 @contextmanager
-def checkpoints_scored(job: TrainingJob) -> Iterator[None]:
-    """Score new checkpoints for as long as the context lasts, if the recipe wants it. What goes wrong with it is only logged."""
+def checkpoints_scored(job: TrainingJob, told: Callable[[float], None]) -> Iterator[None]:
+    """Score new checkpoints for as long as the context lasts, if the recipe wants it. What goes wrong with it is only logged.
+
+    Args:
+        told: of each score, the mean over the evaluation sets.
+    """
     if not job.recipe.train.evaluate_checkpoints or not job.manifest.pairs:
         yield
         return
-    evaluator, ended = _Evaluator(job), threading.Event()
+    evaluator, ended = _Evaluator(job, told), threading.Event()
 
     def watch() -> None:
         while not ended.wait(_LOOK_S):
@@ -46,8 +51,8 @@ def checkpoints_scored(job: TrainingJob) -> Iterator[None]:
 
 
 class _Evaluator:
-    def __init__(self, job: TrainingJob) -> None:
-        self._job = job
+    def __init__(self, job: TrainingJob, told: Callable[[float], None]) -> None:
+        self._job, self._told = job, told
         self._checkpoints = Checkpoints(job.store, job.recipe.run_name)
         self._tried: set[Position] = set()
         self._running: tuple[Any, Position] | None = None
@@ -87,6 +92,7 @@ class _Evaluator:
         else:
             shown = ", ".join(f"{task} {100 * value:.2f}" for task, value in scores.items())
             _LOG.info("   score after %s: %s", _name(self._job, position), shown)
+            self._told(fmean(scores.values()))
 
 
 def _name(job: TrainingJob, position: Position) -> str:

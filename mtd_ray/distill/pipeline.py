@@ -16,7 +16,7 @@ import ray
 import ray.train
 import torch
 from ray.exceptions import RayError, RayTaskError
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchTrainer
 
 from mtd_ray import layout
 from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
@@ -27,6 +27,7 @@ from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, corpus_digest
 from mtd_ray.distill.evaluator import checkpoints_scored
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.notices import NoticedTorch, node_drains
 from mtd_ray.distill.progress import Progress
 from mtd_ray.errors import MtdError, RecipeError, StorageError, TargetError, TrainingError
 from mtd_ray.objects import ObjectStore
@@ -157,7 +158,11 @@ def _run(job: TrainingJob) -> None:
     board = ray.remote(num_cpus=0)(Board).remote()
     failure: Exception | None = None
     try:
-        with tempfile.TemporaryDirectory(prefix="mtd-ray-train-") as folder, _shown(board, job.recipe), checkpoints_scored(job):
+        with (
+            tempfile.TemporaryDirectory(prefix="mtd-ray-train-") as folder,
+            _shown(board, job.recipe) as progress,
+            checkpoints_scored(job, progress.evaluated),
+        ):
             _trainer(job, board, folder).fit()
     except ray.train.TrainingFailedError as error:
         failure = error
@@ -173,7 +178,7 @@ def _trainer(job: TrainingJob, board: Any, folder: str) -> TorchTrainer:
     return TorchTrainer(
         _work,
         train_loop_config={"job": job, "board": board},
-        torch_config=TorchConfig(backend="nccl" if train.num_gpus else "gloo"),
+        torch_config=NoticedTorch(backend="nccl" if train.num_gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=train.workers, use_gpu=train.num_gpus > 0, resources_per_worker=resources
         ),
@@ -195,14 +200,14 @@ def _work(config: dict[str, Any]) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(max(1, int(job.recipe.train.num_cpus)))
     try:
-        train(job, lambda metrics: board.show.remote(asdict(metrics)))
+        train(job, lambda metrics: board.show.remote(asdict(metrics)), watches=[node_drains])
     except MtdError as error:
         ray.get(board.fail.remote(error, over=not isinstance(error, StorageError)))
         raise
 
 
 @contextmanager
-def _shown(board: Any, recipe: Recipe) -> Iterator[None]:
+def _shown(board: Any, recipe: Recipe) -> Iterator[Progress]:
     """Show the board's last step for as long as the context lasts."""
     progress = Progress([stage.name for stage in recipe.stages])
     ended = threading.Event()
@@ -215,7 +220,7 @@ def _shown(board: Any, recipe: Recipe) -> Iterator[None]:
     thread = threading.Thread(target=watch, name="distil-progress", daemon=True)
     thread.start()
     try:
-        yield
+        yield progress
     finally:
         ended.set()
         thread.join()

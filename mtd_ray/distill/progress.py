@@ -44,7 +44,7 @@ class Progress:
         self._write(self._describe(metrics), stays=last or not self._terminal)
 
     def evaluated(self, score: float) -> None:
-        """A checkpoint was measured: shown from the next step on."""
+        """A checkpoint was measured (nDCG@10, 0 to 1): shown from the next step on."""
         self._score = score
 
     def _describe(self, metrics: StepMetrics) -> str:
@@ -55,7 +55,7 @@ class Progress:
             (True, f"step {metrics.step:,}/{metrics.steps:,}"),
             (metrics.step < metrics.steps, f"ETA {_duration(metrics.seconds_left)}"),
             (True, f"loss {metrics.loss:.4f}"),
-            (self._score is not None, f"score {self._score or 0:.4f}"),
+            (self._score is not None, f"score {100 * (self._score or 0):.2f}"),
             (metrics.wait_share > _WAIT_WORTH_TELLING, f"data wait {metrics.wait_share:.0%}"),
             (metrics.missing_share > 0, f"missing targets {metrics.missing_share:.2%}"),
             (True, f"{metrics.samples_per_s:,.0f} samples/s"),

@@ -44,6 +44,6 @@ def test_only_what_wants_a_persons_attention_is_added() -> None:
     progress.evaluated(0.71234)
     progress.show(metrics(10, wait_share=0.12, missing_share=0.003, share_of_peak=0.47))
     assert stream.getvalue() == (
-        "distil  stage 1/1 head, step 10/10, loss 1.2500, score 0.7123, data wait 12%, missing targets 0.30%, 30 samples/s, "
+        "distil  stage 1/1 head, step 10/10, loss 1.2500, score 71.23, data wait 12%, missing targets 0.30%, 30 samples/s, "
         "47% of peak\n"
     )

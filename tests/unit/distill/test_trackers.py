@@ -19,6 +19,7 @@ from mtd_ray.distill.metrics import MetricsLog, StepMetrics
 from mtd_ray.distill.trackers import InBackground, Tracker, check_trackers, open_trackers
 from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
+from mtd_ray.run import run_recipe
 from tests.tiny_run import tiny_recipe
 
 
@@ -175,6 +176,12 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_starts(local_st
     check_trackers(tiny_recipe(local_store, "unused"))
     with pytest.raises(RecipeError, match=r"train\.trackers: trackio is not installed; pip install 'mtd-ray\[trackio\]'"):
         check_trackers(tiny_recipe(local_store, "unused", train={"trackers": ["trackio"]}))
+
+
+def test_a_run_that_lacks_a_tracker_spends_nothing(local_store: ObjectStore) -> None:
+    with pytest.raises(RecipeError, match=r"train\.trackers: mlflow is not installed"):
+        run_recipe(local_store, tiny_recipe(local_store, "unused", train={"trackers": ["mlflow"]}))
+    assert list(local_store.list("")) == []
 
 
 def test_each_tracker_has_an_extra_that_installs_it() -> None:
