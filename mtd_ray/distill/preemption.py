@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +20,9 @@ _TOKEN_S = 60
 _TIMEOUT_S = 2.0
 
 _signalled = threading.Event()
+
+Watch = Callable[[], str | None]
+"""Says why this machine is about to be taken away; None as long as it is to stay."""
 
 
 def notice_sigterm() -> None:
@@ -34,18 +37,18 @@ class Preemption:
     """Whether a checkpoint is called for at once. As a context it watches for as long as the context lasts.
 
     Args:
-        watch: asks for a spot notice; returns what it says, or None as long as there is none (:func:`aws_spot_notice`).
-        every_s: between two questions.
+        watches: asked in a thread; each is forgotten when it has told of an end.
+        every_s: between two rounds of questions.
     """
 
-    def __init__(self, watch: Callable[[], str | None] | None = None, *, every_s: float = 5.0) -> None:
-        self._watch, self._every_s = watch, every_s
+    def __init__(self, watches: Sequence[Watch] = (), *, every_s: float = 5.0) -> None:
+        self._watches, self._every_s = list(watches), every_s
         self._noticed = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="spot-notice", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._watch is not None:
+        if self._watches:
             self._thread.start()
         return self
 
@@ -61,19 +64,22 @@ class Preemption:
         return found
 
     def _poll(self) -> None:
-        watch = self._watch
-        while watch is not None and not self._ended.is_set():
-            try:
-                notice = watch()
-            except (httpx.HTTPError, ValueError, KeyError) as error:
-                # Not an Amazon machine, or its metadata service is away for a moment: no reason to stop training.
-                _LOG.debug("the spot notice cannot be asked for: %s", error)
-                notice = None
-            if notice is not None:
-                _LOG.warning("this machine is about to be taken away: %s", notice)
-                self._noticed.set()
-                return
+        while self._watches and not self._ended.is_set():
+            for watch in list(self._watches):
+                if (notice := _asked(watch)) is not None:
+                    _LOG.warning("this machine is about to be taken away: %s", notice)
+                    self._watches.remove(watch)
+                    self._noticed.set()
             self._ended.wait(self._every_s)
+
+
+def _asked(watch: Watch) -> str | None:
+    try:
+        return watch()
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        # Not an Amazon machine, or its metadata service is away for a moment: no reason to stop training.
+        _LOG.debug("no answer about the end of this machine: %s", error)
+        return None
 
 
 def aws_spot_notice(base_url: str = _METADATA_URL) -> str | None:

@@ -75,7 +75,7 @@ def test_a_notice_is_taken_once_and_failures_to_ask_are_none() -> None:
             told.set()
         return answer
 
-    with Preemption(watch, every_s=0.0) as preemption:
+    with Preemption([watch], every_s=0.0) as preemption:
         assert told.wait(10)
         preemption._thread.join(10)
         assert preemption.taken()
