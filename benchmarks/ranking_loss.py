@@ -60,7 +60,7 @@ def batch(rows: int, heads: Sequence[int], device: str) -> tuple[list[Tensor], T
     teacher = F.normalize(topics + torch.randn(rows, 64, generator=chance), dim=-1).to(device)
     students = [teacher @ torch.randn(64, head, generator=chance).to(device) for head in heads]
     noisy = [vectors + torch.randn(vectors.shape, generator=chance).to(device) * 4 for vectors in students]
-    return [vectors.requires_grad_() for vectors in noisy], teacher @ teacher.T
+    return [F.normalize(vectors, dim=-1).requires_grad_() for vectors in noisy], teacher @ teacher.T
 
 
 def gradients(loss: Loss, students: Sequence[Tensor], similarity: Tensor) -> tuple[Tensor, list[Tensor]]:
