@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -19,10 +19,12 @@ from mtd_ray.distill.engine import DeepSpeedEngine
 from mtd_ray.distill.feed import stage_batches
 from mtd_ray.distill.metrics import MetricsLog, StepMetrics
 from mtd_ray.distill.parts import Part, parts_from
-from mtd_ray.distill.preemption import Preemption, aws_spot_notice
+from mtd_ray.distill.preemption import Preemption, Watch, aws_spot_notice
 from mtd_ray.distill.schedule import learning_rate
-from mtd_ray.distill.stage import part_engine, part_student, stage_meter, stage_target
+from mtd_ray.distill.stage import part_engine, part_student, stage_meter, stage_target, training_device
 from mtd_ray.distill.step import training_step
+from mtd_ray.distill.trunk import TrunkCache
+from mtd_ray.distill.trunk_stage import cached_states
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 
@@ -36,11 +38,12 @@ class TrainingJob:
     manifest: Manifest
 
 
-def train(job: TrainingJob, report: Callable[[StepMetrics], None]) -> None:
+def train(job: TrainingJob, report: Callable[[StepMetrics], None], *, watches: Sequence[Watch] = ()) -> None:
     """Train from the last committed checkpoint to the end of the recipe. Every worker of the process group calls it.
 
     Args:
         report: told, on worker 0, every logged step.
+        watches: asked now and then whether this worker's machine is about to be taken away; then a checkpoint is due at once.
 
     Raises:
         MtdError: something that a person must act on; the checkpoints so far stay.
@@ -48,8 +51,8 @@ def train(job: TrainingJob, report: Callable[[StepMetrics], None]) -> None:
     checkpoints = Checkpoints(job.store, job.recipe.run_name)
     checkpoint = checkpoints.newest(corpus=corpus_digest(job.manifest))
     start = checkpoint.position if checkpoint else Position()
-    watch = aws_spot_notice if job.recipe.train.spot == "aws" else None
-    with Preemption(watch) as preemption, _records(job, start) as log:
+    spot: list[Watch] = [aws_spot_notice] if job.recipe.train.spot == "aws" else []
+    with Preemption([*watches, *spot]) as preemption, _records(job, start) as log:
         run = _Run(job, checkpoints, preemption, log, report, began_at=time.monotonic() - (checkpoint.seconds if checkpoint else 0))
         try:
             for part, first in parts_from(job.recipe, start):
@@ -92,13 +95,14 @@ class _Run:
         """Do a part's remaining steps, and commit its end."""
         recipe, stage = self.job.recipe, self.job.recipe.stages[part.stage]
         student = part_student(recipe, part, self.checkpoints, checkpoint)
+        states = self._states(part, first, student)
         meter = stage_meter(recipe, stage, student)
         target = stage_target(self.job.store, recipe, self.job.manifest, stage)
         engine = part_engine(recipe, part, student, target)
         if checkpoint is not None and first > part.begin:
             engine.restore_optimizer(self.checkpoints.optimizer_state(checkpoint, dist.get_rank()))
         steps = range(first, part.end)
-        with self._batches(part, steps, student) as batches:
+        with self._batches(part, steps, student, states) as batches:
             for step, batch in zip(steps, meter.timed(batches), strict=True):
                 rate = learning_rate(stage, step)
                 engine.set_learning_rate(rate)
@@ -114,7 +118,24 @@ class _Run:
         self.writer.finish()
         engine.close()
 
-    def _batches(self, part: Part, steps: range, student: Student) -> AbstractContextManager[Iterator[Batch]]:
+    def _states(self, part: Part, first: int, student: Student) -> TrunkCache | None:
+        """What the part's frozen trunk makes of its texts; None when the trunk is to be run in every step."""
+        return cached_states(
+            self.job.store,
+            self.job.recipe,
+            self.job.manifest,
+            part.stage,
+            steps=range(part.begin, part.end),
+            first=first,
+            student=student,
+            device=training_device(),
+            rank=dist.get_rank(),
+            workers=dist.get_world_size(),
+        )
+
+    def _batches(
+        self, part: Part, steps: range, student: Student, states: TrunkCache | None
+    ) -> AbstractContextManager[Iterator[Batch]]:
         return stage_batches(
             self.job.store,
             self.job.recipe,
@@ -126,6 +147,7 @@ class _Run:
             workers=dist.get_world_size(),
             packed=student.packs,
             pinned=torch.cuda.is_available(),
+            states=states,
         )
 
     def _checkpoint_is_due(self, done: int, device: torch.device) -> bool:

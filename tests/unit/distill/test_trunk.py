@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from mtd_ray import layout
-from mtd_ray.config import Recipe, fingerprint
+from mtd_ray.config import LastLayers, Recipe, Trainable, fingerprint
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill import trunk_fill
 from mtd_ray.distill.embed import embed_rows
 from mtd_ray.distill.feed import stage_batches, stage_encoder, stage_sampler
 from mtd_ray.distill.trunk import TrunkCache, describe_trunk
 from mtd_ray.distill.trunk_fill import Embed, fill, worth_caching
+from mtd_ray.distill.trunk_stage import cached_states
 from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student, tokenize
@@ -169,3 +170,22 @@ def test_a_stage_too_short_for_its_shards_is_not_cached(run: Run) -> None:
     sampler = stage_sampler(run.recipe, run.manifest, 0)
     assert not worth_caching(sampler, range(7))  # 56 of 120 rows
     assert worth_caching(sampler, range(8))
+
+
+def states_for(run: Run, trainable: Trainable, steps: range) -> TrunkCache | None:
+    run.student.freeze(trainable, [16])
+    return cached_states(run.store, run.recipe, run.manifest, 0, steps=steps, first=0, student=run.student, device=CPU)
+
+
+def test_a_stage_that_trains_only_heads_gets_its_states_and_the_student_stays_as_it_is(run: Run) -> None:
+    before = {name: tensor.clone() for name, tensor in run.student.state_dict().items()}
+    cache = states_for(run, "heads", range(15))
+    assert cache is not None
+    assert all(cache.read_shard(shard).shape == (40, 32) for shard in run.manifest.shards)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.student.state_dict().items())
+
+
+def test_a_stage_that_trains_layers_or_is_short_runs_the_trunk(run: Run) -> None:
+    assert states_for(run, LastLayers(last=1), range(15)) is None
+    assert states_for(run, "heads", range(2)) is None
+    assert not any(run.store.exists(run.key(shard)) for shard in SHARDS)
