@@ -42,7 +42,8 @@ class Meter:
         self._reset()
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; the time until each arrives is counted as waiting."""
+        """The same batches; the time until each arrives is counted as waiting. Counting begins with the first one asked for."""
+        self._reset()
         iterator = iter(batches)
         while True:
             asked = self._clock()

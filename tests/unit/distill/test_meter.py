@@ -76,12 +76,20 @@ def test_a_stage_that_runs_on_the_trunk_cache_pads_nothing() -> None:
 
 def test_what_a_checkpoint_takes_is_told_with_the_next_steps() -> None:
     meter = Meter("head", 10, clock=(clock := Clock()))
+    batches = meter.timed(slow_batches(clock, 2))
+    meter.add(RESULT, next(batches))
     with meter.saving():
         clock.now += 3.0
+    assert meter.read(1, RESULT, 1e-3, CPU).checkpoint_s == 3.0
+    meter.add(RESULT, next(batches))
+    assert meter.read(2, RESULT, 1e-3, CPU).checkpoint_s == 0.0
+
+
+def test_what_is_built_before_the_first_batch_is_no_training_time() -> None:
+    meter = Meter("head", 10, clock=(clock := Clock()))
+    clock.now += 100.0
     run(meter, clock)
-    assert meter.read(2, RESULT, 1e-3, CPU).checkpoint_s == 3.0
-    run(meter, clock)
-    assert meter.read(4, RESULT, 1e-3, CPU).checkpoint_s == 0.0
+    assert meter.read(2, RESULT, 1e-3, CPU).samples_per_s == 4.0
 
 
 def test_memory_is_the_process_on_a_cpu() -> None:
