@@ -34,7 +34,6 @@ def targets(rows: int, size: int, rank: int) -> Tensor:
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "iterated":
         monkeypatch.setattr(module, "_EXACT_UP_TO", 0)
-        monkeypatch.setattr(module, "_OVERSAMPLING", 8)
     return str(request.param)
 
 
@@ -43,8 +42,8 @@ def test_what_has_no_more_directions_than_the_head_is_kept_exactly() -> None:
     whole = targets(200, 60, rank=12)
     basis = fit_basis(whole.split(70), 12)
     projected = whole @ basis
-    torch.testing.assert_close(projected @ projected.T, whole @ whole.T, atol=2e-6, rtol=0)
-    torch.testing.assert_close(projected @ basis.T, whole, atol=2e-6, rtol=0)
+    torch.testing.assert_close(projected @ projected.T, whole @ whole.T, atol=1e-5, rtol=0)
+    torch.testing.assert_close(projected @ basis.T, whole, atol=2e-5, rtol=0)
 
 
 @pytest.mark.usefixtures("how")
@@ -53,7 +52,7 @@ def test_no_other_directions_keep_the_dot_products_better() -> None:
     basis = fit_basis(whole.split(100), 10)
     torch.testing.assert_close(basis.T @ basis, torch.eye(10), atol=1e-5, rtol=0)
     squares = torch.linalg.svdvals(whole)[:10] ** 2
-    torch.testing.assert_close((whole @ basis).square().sum(dim=0), squares, rtol=5e-3, atol=0)
+    torch.testing.assert_close((whole @ basis).square().sum(dim=0), squares, rtol=1e-3, atol=0)
 
 
 @pytest.mark.usefixtures("how")
