@@ -33,7 +33,7 @@ class Prefetcher:
 
     def __init__(self, reader: Reader, steps: range, *, ahead: int = 3, patience: float = _PATIENCE_S) -> None:
         self._reader, self._steps, self._patience = reader, steps, patience
-        self._ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=ahead)
+        self._ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._produce, name="prefetch", daemon=True)
 
@@ -49,20 +49,20 @@ class Prefetcher:
     def __iter__(self) -> Iterator[Batch]:
         for _ in self._steps:
             item = self._ready.get()
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             yield item
 
     def _produce(self) -> None:
         for step in self._steps:
             try:
-                item: Batch | Exception = self._reader.batch(step)
-            except Exception as error:
+                item: Batch | BaseException = self._reader.batch(step)
+            except BaseException as error:  # a panic of the Rust libraries is no Exception, and the trainer must not wait for ever
                 item = error
-            if not self._deliver(item) or isinstance(item, Exception):
+            if not self._deliver(item) or isinstance(item, BaseException):
                 return
 
-    def _deliver(self, item: Batch | Exception) -> bool:
+    def _deliver(self, item: Batch | BaseException) -> bool:
         while not self._closed.is_set():
             try:
                 self._ready.put(item, timeout=_LOOK_UP_S)

@@ -10,10 +10,10 @@ from mtd_ray.errors import CorpusError
 
 
 class Numbered:
-    """A reader whose batches name their step; ``failing`` raises, ``stuck`` is never ready."""
+    """A reader whose batches name their step; step 2 raises ``error``, step ``stuck`` is never ready."""
 
-    def __init__(self, failing: int = -1, stuck: int = -1) -> None:
-        self.failing, self.stuck = failing, stuck
+    def __init__(self, error: BaseException | None = None, stuck: int = -1) -> None:
+        self.error, self.stuck = error, stuck
         self.asked: list[int] = []
         self.closed = False
         self.reached = threading.Event()
@@ -21,8 +21,8 @@ class Numbered:
 
     def batch(self, step: int) -> Batch:
         self.asked.append(step)
-        if step == self.failing:
-            raise CorpusError("shard 7 is damaged")
+        if step == 2 and self.error is not None:
+            raise self.error
         if step == self.stuck:
             self.reached.set()
             self.release.wait(30)
@@ -37,9 +37,14 @@ def test_batches_are_those_of_their_steps() -> None:
         assert [batch.ids[0] for batch in batches] == ["5", "6", "7", "8"]
 
 
-def test_an_error_while_reading_ahead_reaches_the_trainer_at_its_step() -> None:
+class Panic(BaseException):
+    """As the Rust libraries raise it."""
+
+
+@pytest.mark.parametrize("error", [CorpusError("shard 7 is damaged"), Panic("shard 7")])
+def test_an_error_while_reading_ahead_reaches_the_trainer_at_its_step(error: BaseException) -> None:
     seen = []
-    with pytest.raises(CorpusError, match="shard 7"), Prefetcher(Numbered(failing=2), range(5)) as batches:
+    with pytest.raises(type(error), match="shard 7"), Prefetcher(Numbered(error), range(5)) as batches:
         seen.extend(batch.ids[0] for batch in batches)
     assert seen == ["0", "1"]
 
