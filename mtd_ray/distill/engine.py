@@ -95,8 +95,11 @@ class DeepSpeedEngine:
         for name, parameter in self.module.student.named_parameters():
             if self._rounds and not parameter.requires_grad:
                 continue
-            full = deepspeed.utils.safe_get_full_fp32_param(parameter) if parameter.requires_grad else None
-            partitioned = full is None and hasattr(parameter, "ds_id")
+            divided = hasattr(parameter, "ds_id")
+            # In float32, ZeRO-1 and 2 leave every worker the exact weights: nothing needs to be gathered.
+            has_master = parameter.requires_grad and (self._rounds or divided)
+            full = deepspeed.utils.safe_get_full_fp32_param(parameter) if has_master else None
+            partitioned = full is None and divided
             with deepspeed.zero.GatheredParameters([parameter]) if partitioned else nullcontext():
                 if dist.get_rank() == 0:
                     value = parameter if full is None else full

@@ -37,6 +37,7 @@ def checkpoints_scored(job: TrainingJob, told: Callable[[float], None]) -> Itera
     evaluator, ended = _Evaluator(job, told), threading.Event()
 
     def watch() -> None:
+        evaluator.look()
         while not ended.wait(_LOOK_S):
             evaluator.look()
 

@@ -8,16 +8,24 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.corpus.manifest import PAIRS_SCHEMA, content_hash
 from mtd_ray.distill import DistillReceipt, check_alignment, distill, final_student, initial_student
-from mtd_ray.distill.fusion import fuse
+from mtd_ray.distill.checkpoint import Checkpoints
+from mtd_ray.distill.evaluator import checkpoints_scored
+from mtd_ray.distill.fusion import TargetSpec, fuse
+from mtd_ray.distill.loop import TrainingJob
+from mtd_ray.distill.retention import read_scores
 from mtd_ray.errors import TargetError, TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.ray_cluster import RayCluster
@@ -59,16 +67,27 @@ def metrics(store: ObjectStore, recipe: Recipe) -> list[dict[str, object]]:
     return [json.loads(line) for line in store.get(layout.run_metrics(recipe.run_name)).splitlines()]
 
 
-def target_agreement(student: Student) -> float:
+def target_agreement(student: Student, recipe: Recipe) -> float:
     """Correlation of the student's and the targets' similarities over texts of the corpus."""
     texts = sentences(120)
     blocks = [torch.from_numpy(synthetic_vectors(texts, int(t["dimensions"]), seed=len(name))) for name, t in TEACHERS.items()]
-    target = fuse(blocks, [torch.ones(120, dtype=torch.bool)] * 2, [1.0, 0.5]).similarity
+    target = fuse(TargetSpec.of_teachers(recipe, list(TEACHERS)), blocks, torch.ones(120, 2, dtype=torch.bool)).similarity
     with torch.no_grad():
         pooled = student.pool(*pad_tokens(student.tokenizer, tokenize(student.tokenizer, texts, 32)))
         vectors = torch.nn.functional.normalize(student.project(pooled, [16])[16], dim=1)
     off = ~torch.eye(120, dtype=torch.bool)
     return float(torch.corrcoef(torch.stack([(vectors @ vectors.T)[off], target[off]]))[0, 1])
+
+
+def with_pairs(store: ObjectStore, manifest: Manifest) -> Manifest:
+    """Pairs of a text and its first half."""
+    texts = sentences(40)
+    table = pa.table({"query": [text[: len(text) // 2] for text in texts], "passage": texts}, schema=PAIRS_SCHEMA)
+    key = layout.corpus_pairs(manifest.fingerprint, "halves")
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    store.put(key, buffer.getvalue().to_pybytes())
+    return replace(manifest, pairs={"halves": key}, pairs_sha256={"halves": content_hash(table)})
 
 
 def training_workers(cluster: RayCluster) -> set[int]:
@@ -86,7 +105,7 @@ def undisturbed(ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactor
 def test_training_ends_with_a_better_student_and_is_not_done_twice(undisturbed: Run) -> None:
     store, recipe, manifest, receipt = undisturbed
     assert (receipt.stages, receipt.steps, receipt.already_finished) == (2, 70, False)
-    assert target_agreement(final_student(store, recipe)) > target_agreement(initial_student(recipe)) + 0.2
+    assert target_agreement(final_student(store, recipe), recipe) > target_agreement(initial_student(recipe), recipe) + 0.2
 
     lines = metrics(store, recipe)
     assert [(line["stage"], line["step"]) for line in lines][-1] == ("all", 60)
@@ -124,6 +143,19 @@ def test_a_killed_worker_changes_nothing_in_the_end(ray_cluster: RayCluster, und
     assert len(logged) == 35
     kept = {info.key.split("/")[3] for info in store.list(layout.run_checkpoints(recipe.run_name))}
     assert kept == {"01-00000056", "01-00000060"}
+
+
+def test_the_newest_checkpoint_is_scored_by_a_task_beside_training(undisturbed: Run) -> None:
+    store, recipe, manifest, _ = undisturbed
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"evaluate_checkpoints": True})})
+    told: list[float] = []
+    deadline = time.monotonic() + 120
+    with checkpoints_scored(TrainingJob(store, recipe, with_pairs(store, manifest)), told.append):
+        while not told:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    newest = Checkpoints(store, recipe.run_name).positions()[-1]
+    assert read_scores(store, recipe.run_name)[newest]["mean"] == told[0] > 0.3
 
 
 def test_values_that_are_not_finite_end_the_run_with_one_clear_error(ray_cluster: RayCluster, tmp_path: Path, model: str) -> None:

@@ -28,7 +28,7 @@ MAY_IMPORT = {
         "serve/app.py",
         "jobs/",
     },
-    "deepspeed": {"mtd_ray/distill/"},
+    "deepspeed": {"mtd_ray/distill/engine.py"},
 }
 
 
