@@ -27,7 +27,7 @@ class TrainingSet:
 
 
 def choose_texts(data: Path, rows: int, *, seed: int = 0) -> list[str]:
-    """A fixed sample of ``train_texts`` in which a source counts by the square root of its size: dictionaries would drown the rest.
+    """A fixed sample of ``train_texts``, in random order, a source by the square root of its size: dictionaries would drown the rest.
 
     Args:
         data: the folder that holds ``train_texts/train.parquet`` (columns ``text`` and ``source``).
@@ -35,9 +35,9 @@ def choose_texts(data: Path, rows: int, *, seed: int = 0) -> list[str]:
     table = pq.read_table(data / "train_texts" / "train.parquet", columns=["text", "source"])
     _, source_of, sizes = np.unique(table["source"].to_numpy(zero_copy_only=False), return_inverse=True, return_counts=True)
     chance = sizes[source_of] ** -0.5
+    random = np.random.default_rng(seed)
     # Gumbel's trick: the largest of log-weights plus noise are a weighted sample without replacement.
-    noise = np.random.default_rng(seed).gumbel(size=len(chance))
-    chosen = np.sort(np.argsort(-(np.log(chance) + noise))[:rows])
+    chosen = random.permutation(np.sort(np.argsort(-(np.log(chance) + random.gumbel(size=len(chance))))[:rows]))
     return [normalise(text) for text in table["text"].take(chosen).to_pylist()]
 
 
