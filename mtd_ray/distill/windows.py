@@ -59,8 +59,9 @@ class Window:
 class WindowReader:
     """Builds windows.
 
-    Rows are sorted by their number of tokens, which the batches need anyway, so every text of a pass is tokenised once by a worker.
-    Where the trunk's states are read instead of texts, length costs nothing and rows stay in random order.
+    Rows are sorted by their number of tokens: sorted by characters, batches hold a third more padding. Every worker tokenises all
+    of a window's texts, each once in a pass, and so knows what each row costs without asking the others. Where the trunk's states
+    are read instead of texts, length costs nothing and rows stay in random order.
 
     Args:
         sampler, shards, owners: of the stage.

@@ -1,6 +1,7 @@
 """A batch's texts and targets belong together, whoever reads them."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from mtd_ray import layout
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.feed import stage_batches
+from mtd_ray.distill.feed import stage_batches, stage_sampler
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import tokenize
@@ -112,6 +114,21 @@ def test_what_memory_holds_is_not_read_again_in_the_second_pass(stored: tuple[st
     assert len(store.read) == 18
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shard_that_ends_a_pass_and_begins_the_next_is_read_once_for_both(
+    stored: tuple[str, Manifest], batches: Batches, workers: int
+) -> None:
+    stores = [Recording(stored[0]) for _ in range(workers)]
+    for rank, store in enumerate(stores):
+        batches(range(6 * PASS), store=store, rank=rank, workers=workers, shuffle_shards=1)
+    recipe = tiny_recipe(stores[0], "unused", train={"shuffle_shards": 1, "length_window": 3})
+    sampler = stage_sampler(recipe, stored[1], 0)
+    order = [int(sampler.shards(group)[0]) for group in range(18)]
+    repeated = sum(shard == following for shard, following in pairwise(order))
+    assert repeated > 0
+    assert sum(len(store.read) for store in stores) <= 6 * (18 - repeated)
+
+
 def test_only_the_groups_of_the_steps_are_read(stored: tuple[str, Manifest], batches: Batches) -> None:
     store = Recording(stored[0])
     batches(range(3), store=store, shuffle_shards=1)
@@ -132,19 +149,18 @@ def test_a_prompt_goes_before_texts_of_its_kind(batches: Batches) -> None:
     assert prompted.token_ids == [[ids[0], *prompt, *ids[1:]] for ids in plain.token_ids]
 
 
-def test_targets_that_are_not_there_stop_at_the_step_that_needs_them(tmp_path: Path, batches: Batches) -> None:
-    class Gone(Recording):
-        def find_view(self, key: str) -> memoryview | None:
-            found = super().find_view(key)
-            return None if len(self.read) > 12 else found
-
+def test_targets_that_are_not_there_stop_at_the_step_that_needs_them(tmp_path: Path) -> None:
     store = ObjectStore(str(tmp_path))
     recipe = tiny_recipe(store, "unused", train={"shuffle_shards": 1, "length_window": 1})
     manifest = store_run(store, recipe)
+    third = int(stage_sampler(recipe, manifest, 0).shards(2)[0])
+    for info in list(store.list("targets")):
+        if f"/data/{layout.short(manifest.shards[third].sha256)}/" in info.key:
+            store.delete(info.key)
     seen = []
     with (
         pytest.raises(TargetError, match="is gone"),
-        stage_batches(Gone(str(tmp_path)), recipe, manifest, 0, steps=range(PASS), tokenizer=TOKENIZER) as read_ahead,
+        stage_batches(store, recipe, manifest, 0, steps=range(PASS), tokenizer=TOKENIZER) as read_ahead,
     ):
         seen.extend(batch.ids for batch in read_ahead)
     assert len(seen) == 10  # two of three shards, 40 rows each
