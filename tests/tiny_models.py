@@ -1,5 +1,6 @@
 """Model folders of a few kilobytes for tests: real architectures and a real tokenizer, random weights, no hub."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def tiny_qwen2(folder: Path, *, layers: int = 2, hidden: int = 32, padding_side:
 
 
 def tiny_gte(folder: Path, *, layers: int = 2, hidden: int = 32) -> str:
-    """A GTE folder (rotary positions with the frequencies of gte-large-en-v1.5); returns its path."""
+    """A folder like the published gte-large-en-v1.5, whose config names code of its own; returns its path."""
     tokenizer = tiny_tokenizer()
     torch.manual_seed(13)
     config = GteConfig(
@@ -65,9 +66,16 @@ def tiny_gte(folder: Path, *, layers: int = 2, hidden: int = 32) -> str:
         type_vocab_size=2,
         pad_token_id=0,
         initializer_range=0.2,
-        rope_parameters={"rope_type": "linear", "rope_theta": 320_000.0, "factor": 1.0218971486541166},
     )
     GteModel(config).save_pretrained(folder)
+    published = config.to_dict() | {
+        "model_type": "new",
+        "auto_map": {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"},
+        "rope_theta": 160_000,
+        "rope_scaling": {"type": "ntk", "factor": 2.0},
+    }
+    del published["rope_parameters"]
+    (folder / "config.json").write_text(json.dumps(published))
     tokenizer.save_pretrained(folder)
     return str(folder)
 
