@@ -27,7 +27,7 @@ class TrainingSet:
 
 
 def choose_texts(data: Path, rows: int, *, seed: int = 0) -> list[str]:
-    """A fixed sample of ``train_texts``, in random order, a source by the square root of its size: dictionaries would drown the rest.
+    """A fixed sample of ``train_texts``; a source counts by the square root of its size, or dictionaries would drown the rest.
 
     Args:
         data: the folder that holds ``train_texts/train.parquet`` (columns ``text`` and ``source``).
