@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
-_ATTENTION = "mtd_ray_packed"
+# Names under which transformers finds an attention.
+_KERNEL, _PLAIN = "mtd_ray_packed", "mtd_ray_packed_plain"
 # Arguments of fused attention that change its result and are not handled here.
 _SPECIAL = ("position_bias", "softcap", "s_aux")
 # Models with a table of positions are tried with a line that is longer than the table, if that costs little.
@@ -38,7 +39,8 @@ def packed_states(backbone: Any, input_ids: Tensor, offsets: Tensor, longest: in
     """
     places = torch.arange(len(input_ids), device=input_ids.device, dtype=torch.int32)
     positions = (places - offsets[_text_of(places, offsets)] + first_position).long()
-    with _attention_of(backbone):
+    weight = next(backbone.parameters())
+    with _attention_of(backbone, _KERNEL if has_kernel(weight.device, weight.dtype) else _PLAIN):
         output = backbone(
             input_ids=input_ids[None],
             position_ids=positions[None],
@@ -101,18 +103,17 @@ def _trial(backbone: Any, max_tokens: int) -> list[Tensor]:
 
 
 @contextmanager
-def _attention_of(backbone: Any) -> Iterator[None]:
-    """The backbone attends within packed texts. No mask is made: transformers makes none for an attention it has no mask for."""
-    AttentionInterface.register(_ATTENTION, _packed_attention)
+def _attention_of(backbone: Any, name: str) -> Iterator[None]:
+    """The backbone attends as the name says. It makes no mask: transformers has none for an attention registered without one."""
     usual = backbone.config._attn_implementation
-    backbone.config._attn_implementation = _ATTENTION
+    backbone.config._attn_implementation = name
     try:
         yield
     finally:
         backbone.config._attn_implementation = usual
 
 
-def _packed_attention(
+def _kernel_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """Attention in both directions within each text; see transformers' attention functions for the arguments.
@@ -122,26 +123,47 @@ def _packed_attention(
     Raises:
         ValueError: the model asks for something that would be ignored here.
     """
-    if attention_mask is not None or options.get("dropout") or any(options.get(name) is not None for name in _SPECIAL):
-        raise ValueError(f"{type(module).__name__} cannot attend within packed texts")
+    window = _checked_window(module, attention_mask, options)
     offsets, longest = options["cu_seq_lens_q"], options["max_length_q"]
-    window = _window(module.config) if options.get("sliding_window") is not None else None
-    if window is not None and window >= longest:
-        window = None
-    scale = options.get("scaling")
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    if not has_kernel(query.device, query.dtype):
-        return _plain_attention(q, k, v, scale, _same_text(offsets, len(q), window))[None], None
-    sides = (-1, -1) if window is None else (window, window)
-    grouped = q.shape[1] != k.shape[1]
-    output = varlen_attn(q, k, v, offsets, offsets, longest, longest, scale=scale, window_size=sides, enable_gqa=grouped)
+    output = varlen_attn(
+        q,
+        k,
+        v,
+        offsets,
+        offsets,
+        longest,
+        longest,
+        scale=options.get("scaling"),
+        window_size=(-1, -1) if window is None else (window, window),
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
     return cast(Tensor, output)[None], None
 
 
-def _plain_attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, seen: Tensor) -> Tensor:
-    """What the kernel computes, on any device and in any float type: ``(tokens, heads, size)`` in and out."""
-    q, k, v = (tensor.transpose(0, 1) for tensor in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale, enable_gqa=len(q) != len(k)).transpose(0, 1)
+def _plain_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """What :func:`_kernel_attention` computes, on any device and in any float type, in memory that grows with tokens²."""
+    window = _checked_window(module, attention_mask, options)
+    seen = _same_text(options["cu_seq_lens_q"], query.shape[2], window)
+    grouped = query.shape[1] != key.shape[1]
+    output = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=options.get("scaling"), enable_gqa=grouped)
+    return output.transpose(1, 2), None
+
+
+AttentionInterface.register(_KERNEL, _kernel_attention)
+AttentionInterface.register(_PLAIN, _plain_attention)
+
+
+def _checked_window(module: nn.Module, attention_mask: Tensor | None, options: dict[str, Any]) -> int | None:
+    """How far a token sees to either side in this layer; None for the whole text."""
+    if attention_mask is not None or options.get("dropout") or any(options.get(name) is not None for name in _SPECIAL):
+        raise ValueError(f"{type(module).__name__} cannot attend within packed texts")
+    if options.get("sliding_window") is None:
+        return None
+    window = _window(module.config)
+    return window if window is not None and window < options["max_length_q"] else None
 
 
 def _same_text(offsets: Tensor, tokens: int, window: int | None) -> Tensor:
