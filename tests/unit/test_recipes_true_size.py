@@ -44,7 +44,7 @@ def small_batches(model: str, store: ObjectStore) -> Recipe:
     tree["storage"] = {"url": store.url}
     tree["harvest"]["part_rows"] = 16
     tree["student"] |= {"model": model, "revision": None, "init": "random", "max_tokens": 32}
-    tree["stages"][0] |= {"steps": 3, "batch_size": 8, "warmup_steps": 0}
+    tree["stages"][0] |= {"steps": 2, "batch_size": 8, "warmup_steps": 0}
     return Recipe.model_validate_json(json.dumps(tree))
 
 
@@ -63,5 +63,4 @@ def test_the_first_stage_of_jasper_learns_at_its_true_size(tmp_path: Path, local
     with stage_batches(local_store, recipe, manifest, 0, steps=range(1), tokenizer=student.tokenizer) as batches:
         batch = next(batches)
     losses = [training_step(engine, batch, stage.name).loss for _ in range(stage.steps)]
-    assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
