@@ -1,11 +1,11 @@
 """The training step at true size on one GPU: tokens/s and share of its peak, by stage, against a padded Hugging Face loop.
 
 A student of Qwen2's 1.5B shape with random weights, texts of mixed lengths up to 512 tokens (only their lengths are like real ones;
-ids and teachers' vectors are random), bfloat16 with float32 masters, the real step: targets fused on the device, all losses, AdamW. Stages:
-everything trained (the published third stage), the last three layers (the second), the first head on the trunk's cached outputs
-(the first). The peer is the plain loop: the same backbone, batches padded to their longest text, sdpa, bfloat16 weights without
-masters, fused AdamW, a cosine loss on each micro-batch; so it does less. FLOPs are counted on real tokens, and not again where
-activations are computed again. Needs PyTorch, transformers and pydantic in the versions that pyproject.toml names; no Ray, no
+ids and teachers' vectors are random), bfloat16 with float32 masters, the real step: targets fused on the device, all losses, AdamW.
+Stages: everything trained (the published third stage), the last three layers (the second), the first head on the trunk's cached
+outputs (the first). The peer is the plain loop: the same backbone, batches padded to their longest text, sdpa, bfloat16 weights
+without masters, fused AdamW, a cosine loss on each micro-batch; so it does less. FLOPs are counted on real tokens, and not again
+where activations are computed again. Needs PyTorch, transformers and pydantic in the versions that pyproject.toml names; no Ray, no
 DeepSpeed. ``--tiny`` shrinks everything and runs on a CPU too. The last line is one JSON object.
 
 On a new kind of GPU try first: ``--compile`` (fuses what is between the matrix products), then the largest ``--micro-batch-tokens``
