@@ -8,6 +8,7 @@ gradient cache of arXiv 2101.06983, by means of autograd), except for the last p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mtd_ray.distill.gather import largest
+from mtd_ray.distill.lookup import one_lookup
 from mtd_ray.distill.split import split_tokens
 from mtd_ray.student import Student, pad_tokens
 
@@ -44,14 +46,24 @@ def embed_rows(student: Student, token_ids: TokenIds, micro_batch_tokens: int) -
     first_kept = len(groups) - _kept_passes(at_once, student.gradient_share)
     run = _packed_pass if student.packs else _padded_pass
     states, computed = [], 0
-    for index, group in enumerate(groups):
-        # A worker with fewer rows than passes makes an idle one, with a row that counts for nothing.
-        rows = [token_ids[row] for row in group] or [token_ids[0]]
-        pooled, tokens = run(student, rows, device, index < first_kept)
-        computed += tokens
-        states.append(pooled if len(group) else pooled[:0] + 0.0 * pooled.sum())
+    with _lookups(student, token_ids, passes=len(groups), again=first_kept > 0):
+        for index, group in enumerate(groups):
+            # A worker with fewer rows than passes makes an idle one, with a row that counts for nothing.
+            rows = [token_ids[row] for row in group] or [token_ids[0]]
+            pooled, tokens = run(student, rows, device, index < first_kept)
+            computed += tokens
+            states.append(pooled if len(group) else pooled[:0] + 0.0 * pooled.sum())
     order = np.argsort(np.concatenate(groups))
     return torch.cat(states)[_on(device, torch.from_numpy(order))], computed
+
+
+def _lookups(student: Student, token_ids: TokenIds, *, passes: int, again: bool) -> AbstractContextManager[None]:
+    """Words are looked up once for all passes; not where a pass computed again will look them up by itself."""
+    if passes == 1 or again:
+        return nullcontext()
+    # Padded, so that the padding token is among them.
+    ids, _ = pad_tokens(student.tokenizer, token_ids)
+    return one_lookup(student.backbone, ids.to(next(student.parameters()).device))
 
 
 def pack_tokens(counts: Sequence[int], most: int, *, at_least: int = 1) -> list[np.ndarray]:
