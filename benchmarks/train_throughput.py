@@ -123,7 +123,7 @@ def record(given: argparse.Namespace, speeds: dict[str, list[Speed]]) -> dict[st
         return round(statistics.median(one.samples_per_s / two.samples_per_s for one, two in pairs), 2)
 
     def median(name: str, field: str) -> float:
-        return round(statistics.median(getattr(speed, field) for speed in speeds[name]), 4)
+        return round(float(statistics.median(getattr(speed, field) for speed in speeds[name])), 4)
 
     return {
         "benchmark": "train_throughput",
