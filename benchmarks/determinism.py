@@ -107,7 +107,10 @@ def main() -> None:
         )
         bench = Bench(Path(folder), *prepared)
         result = {"zero_stage": options.zero_stage, "dtype": options.dtype, "steps": options.steps, "workers": options.workers}
-        result |= by_workers(bench, options.workers) | killed(bench) | elastic(bench)
+        for part in (lambda: by_workers(bench, options.workers), lambda: killed(bench), lambda: elastic(bench)):
+            found = part()
+            print(", ".join(f"{name}: {value}" for name, value in found.items()))
+            result |= found
     print(json.dumps(result))
 
 
