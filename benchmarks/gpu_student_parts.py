@@ -99,7 +99,7 @@ def build_student(size: Size, device: torch.device) -> Student:
 def backbone(size: Size, device: torch.device) -> Any:
     torch.manual_seed(0)
     with device:
-        return Qwen2Model(Qwen2Config(**size.model, is_causal=False, max_position_embeddings=32_768)).eval()
+        return Qwen2Model(Qwen2Config(**size.model, is_causal=False, use_cache=False, max_position_embeddings=32_768)).eval()
 
 
 def stages(size: Size) -> dict[str, StageConfig]:

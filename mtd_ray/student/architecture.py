@@ -46,6 +46,8 @@ def load_architecture(config: StudentConfig) -> Any:
         raise RecipeError(f"student.max_tokens: {config.max_tokens} is more than the {limit} tokens that {config.model} can take")
     # Stock transformers builds bidirectional masks for a decoder whose config says so, and keeps the key in config.json.
     architecture.is_causal = False
+    # A decoder would keep each layer's keys and values, to continue a text with.
+    architecture.use_cache = False
     return architecture
 
 
