@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config
+from transformers import BertConfig, PreTrainedTokenizerFast
 
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, build_corpus, read_shard
@@ -105,21 +105,21 @@ def _texts(count: int) -> list[str]:
 
 
 def _model(folder: Path) -> str:
-    """The architecture of Qwen2 at a hundred thousand parameters, and a tokenizer of whole words."""
+    """The architecture of BERT at a hundred thousand parameters, and a tokenizer of whole words."""
     known = {token: number for number, token in enumerate(["[PAD]", "[UNK]", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=64)
     fast.save_pretrained(folder)
-    Qwen2Config(
+    BertConfig(
         vocab_size=len(known),
         hidden_size=64,
         num_hidden_layers=3,
         num_attention_heads=4,
-        num_key_value_heads=2,
         intermediate_size=128,
         max_position_embeddings=64,
-        architectures=["Qwen2Model"],
+        initializer_range=0.1,
+        architectures=["BertModel"],
     ).save_pretrained(folder)
     return str(folder)
 
