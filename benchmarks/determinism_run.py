@@ -19,7 +19,7 @@ from transformers import BertConfig, PreTrainedTokenizerFast
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, build_corpus, read_shard
 from mtd_ray.distill.loop import TrainingJob, train
-from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import parts_of, write_part, write_teacher_description
 

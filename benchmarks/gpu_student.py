@@ -29,9 +29,9 @@ import transformers
 from gpu_student_parts import TINY, TRUE, Size, batch_of, build_student, peer_step, stages, target_of
 
 from mtd_ray.config import StageConfig
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.flops import StepFlops, step_flops
-from mtd_ray.distill.peak import peak_flops
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.numbers.flops import StepFlops, step_flops
+from mtd_ray.distill.numbers.peak import peak_flops
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.step import Distillation, training_step
 from mtd_ray.student import Student

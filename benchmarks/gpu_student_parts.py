@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
 from mtd_ray.config import StageConfig, StudentConfig
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.student import Student
 

@@ -20,7 +20,7 @@ from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, build_corpus, read_shard
 from mtd_ray.distill import final_student, initial_student
 from mtd_ray.distill.loop import TrainingJob, train
-from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import parts_of, write_part, write_teacher_description

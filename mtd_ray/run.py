@@ -16,7 +16,7 @@ from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, build_corpus
 from mtd_ray.distill import check_alignment, check_batches, distill, final_student, initial_student
-from mtd_ray.distill.trackers import check_trackers
+from mtd_ray.distill.numbers.trackers import check_trackers
 from mtd_ray.evaluate import Results, assert_student_improved, evaluate, write_report
 from mtd_ray.export import export_student
 from mtd_ray.harvest import harvest

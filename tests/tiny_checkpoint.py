@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.checkpoint_writer import CheckpointWriter
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.objects import ObjectStore
 
 

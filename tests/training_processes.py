@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from mtd_ray.distill.checkpoints.preemption import notice_sigterm
 from mtd_ray.distill.loop import TrainingJob, train
-from mtd_ray.distill.metrics import StepMetrics
-from mtd_ray.distill.preemption import notice_sigterm
+from mtd_ray.distill.numbers.metrics import StepMetrics
 
 Signals = dict[tuple[str, int], int]
 

@@ -10,7 +10,7 @@ from mtd_ray.errors import MtdError
 class Board:
     """Actor between the workers and the driver: the last logged step, and the last error, which ends the run when it is ``over``.
 
-    A step is a :class:`mtd_ray.distill.metrics.StepMetrics` as a mapping.
+    A step is a :class:`mtd_ray.distill.numbers.metrics.StepMetrics` as a mapping.
     """
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mtd_ray.distill.data.split import split_tokens
 from mtd_ray.distill.gather import largest
 from mtd_ray.distill.lookup import one_lookup
-from mtd_ray.distill.split import split_tokens
 from mtd_ray.student import Student, pad_tokens
 
 _CPU_ROWS = 16

@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mtd_ray.config import StageConfig, TrainConfig
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.checkpoints.optimizer_state import copied_state, restore_state, set_masters
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.distill.optimizer import adamw, trained
-from mtd_ray.distill.optimizer_state import copied_state, restore_state
 from mtd_ray.distill.step import Distillation
 
 
@@ -43,10 +43,9 @@ class DeepSpeedEngine:
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=module, optimizer=self._adam, config=_config(stage, train, clips_itself=self._clips_itself)
         )
-        for name, parameter in trained(module):
-            if name in exact and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping")):
-                # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
-                deepspeed.utils.safe_set_full_fp32_param(parameter, exact[name].to(parameter.device))
+        if self._rounds:
+            # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
+            set_masters(module, self._adam, exact)
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +80,7 @@ class DeepSpeedEngine:
             group["lr"] = rate
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """This worker's share of the optimizer's state, copied to the CPU (:mod:`mtd_ray.distill.optimizer_state`)."""
+        """This worker's share of the optimizer's state, copied to the CPU (:mod:`mtd_ray.distill.checkpoints.optimizer_state`)."""
         return copied_state(self.module, self._adam)
 
     def restore_optimizer(self, files: Iterable[Path]) -> None:

@@ -12,19 +12,19 @@ import torch.distributed as dist
 
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position, corpus_digest
-from mtd_ray.distill.checkpoint_writer import CheckpointWriter
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, Position, corpus_digest
+from mtd_ray.distill.checkpoints.preemption import Preemption, Watch, aws_spot_notice
+from mtd_ray.distill.checkpoints.writer import CheckpointWriter
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.data.feed import stage_batches
 from mtd_ray.distill.engine import DeepSpeedEngine
-from mtd_ray.distill.feed import stage_batches
-from mtd_ray.distill.metrics import MetricsLog, StepMetrics
+from mtd_ray.distill.numbers.metrics import MetricsLog, StepMetrics
 from mtd_ray.distill.parts import Part, parts_from
-from mtd_ray.distill.preemption import Preemption, Watch, aws_spot_notice
 from mtd_ray.distill.schedule import learning_rate
 from mtd_ray.distill.stage import part_engine, part_student, stage_meter, stage_target, training_device
 from mtd_ray.distill.step import training_step
-from mtd_ray.distill.trunk import TrunkCache
-from mtd_ray.distill.trunk_stage import cached_states
+from mtd_ray.distill.trunk.cache import TrunkCache
+from mtd_ray.distill.trunk.stage import cached_states
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mtd_ray.config import Recipe, Trainable
-from mtd_ray.distill.checkpoint import Position
+from mtd_ray.distill.checkpoints.checkpoint import Position
 
 
 @dataclass(frozen=True)

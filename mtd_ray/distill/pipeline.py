@@ -23,12 +23,12 @@ from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.alignment import check_teacher, local_teachers
 from mtd_ray.distill.board import Board
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, corpus_digest
-from mtd_ray.distill.evaluator import checkpoints_scored
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, corpus_digest
+from mtd_ray.distill.checkpoints.evaluator import checkpoints_scored
+from mtd_ray.distill.checkpoints.notices import NoticedTorch, node_drains
 from mtd_ray.distill.loop import TrainingJob, train
-from mtd_ray.distill.metrics import StepMetrics
-from mtd_ray.distill.notices import NoticedTorch, node_drains
-from mtd_ray.distill.progress import Progress
+from mtd_ray.distill.numbers.metrics import StepMetrics
+from mtd_ray.distill.numbers.progress import Progress
 from mtd_ray.errors import MtdError, RecipeError, StorageError, TargetError, TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtd_ray.config import StageConfig
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.distill.optimizer import adamw, trained
 from mtd_ray.distill.step import Distillation
 

@@ -9,13 +9,13 @@ import torch
 from mtd_ray.config import Recipe, StageConfig
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.basis import load_or_fit
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints
 from mtd_ray.distill.engine import DeepSpeedEngine
-from mtd_ray.distill.flops import step_flops
 from mtd_ray.distill.fusion import TargetSpec, needed_bases
-from mtd_ray.distill.meter import Meter
+from mtd_ray.distill.numbers.flops import step_flops
+from mtd_ray.distill.numbers.meter import Meter
+from mtd_ray.distill.numbers.peak import peak_flops
 from mtd_ray.distill.parts import Part
-from mtd_ray.distill.peak import peak_flops
 from mtd_ray.distill.step import Distillation
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtd_ray.config import StageConfig
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.distill.embed import embed_rows
 from mtd_ray.distill.fusion import FusedTarget, TargetSpec, fuse
 from mtd_ray.distill.gather import exchange_rows, gather_rows

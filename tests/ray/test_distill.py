@@ -21,11 +21,11 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.corpus.manifest import PAIRS_SCHEMA, content_hash
 from mtd_ray.distill import DistillReceipt, check_alignment, distill, final_student, initial_student
-from mtd_ray.distill.checkpoint import Checkpoints
-from mtd_ray.distill.evaluator import checkpoints_scored
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints
+from mtd_ray.distill.checkpoints.evaluator import checkpoints_scored
+from mtd_ray.distill.checkpoints.retention import read_scores
 from mtd_ray.distill.fusion import TargetSpec, fuse
 from mtd_ray.distill.loop import TrainingJob
-from mtd_ray.distill.retention import read_scores
 from mtd_ray.errors import TargetError, TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.ray_cluster import RayCluster

@@ -20,8 +20,8 @@ MAY_IMPORT = {
         "mtd_ray/harvest/metrics.py",  # Prometheus reads them from Ray
         "mtd_ray/harvest/pool.py",
         "mtd_ray/harvest/verify.py",  # a task per shard: reading terabytes again is work for all nodes
-        "mtd_ray/distill/evaluator.py",
-        "mtd_ray/distill/notices.py",
+        "mtd_ray/distill/checkpoints/evaluator.py",
+        "mtd_ray/distill/checkpoints/notices.py",
         "mtd_ray/distill/pipeline.py",
         "mtd_ray/evaluate/runner.py",
         "mtd_ray/sandbox/ray_cluster.py",

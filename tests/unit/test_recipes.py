@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mtd_ray.config import LastLayers, Recipe, Trainable, load_recipe
-from mtd_ray.distill.feed import stage_batches
+from mtd_ray.distill.data.feed import stage_batches
 from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.schedule import learning_rate

@@ -10,7 +10,7 @@ import pytest
 from transformers import Qwen2Config
 
 from mtd_ray.config import Recipe, load_recipe
-from mtd_ray.distill.feed import stage_batches
+from mtd_ray.distill.data.feed import stage_batches
 from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.step import Distillation, training_step

@@ -14,7 +14,7 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill import check_alignment, check_batches, pipeline
 from mtd_ray.distill.alignment import check_teacher, local_teachers
-from mtd_ray.distill.checkpoint import Checkpoints, Position, corpus_digest
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position, corpus_digest
 from mtd_ray.errors import RecipeError, TargetError
 from mtd_ray.harvest import reembed
 from mtd_ray.objects import ObjectStore

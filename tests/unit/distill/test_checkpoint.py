@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mtd_ray import layout
-from mtd_ray.distill.checkpoint import Checkpoint, Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, Position
 from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 from tests.tiny_checkpoint import committed

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mtd_ray import layout
-from mtd_ray.distill.checkpoint import Checkpoints, Position
-from mtd_ray.distill.checkpoint_writer import CheckpointWriter
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 from tests.tiny_checkpoint import TinyEngine, begin, committed

@@ -10,9 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ModernBertConfig, ModernBertModel
 
 from mtd_ray.config import LastLayers, LayerRange, StudentConfig, Trainable
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.flops import step_flops
-from mtd_ray.distill.peak import peak_flops, peak_of
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.numbers.flops import step_flops
+from mtd_ray.distill.numbers.peak import peak_flops, peak_of
 from mtd_ray.student import Student
 from tests.tiny_models import tiny_bert, tiny_gte, tiny_qwen2, tiny_tokenizer
 

@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import ProcessException, ProcessRaisedException
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
-from mtd_ray.distill.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
 from mtd_ray.distill.loop import TrainingJob
 from mtd_ray.distill.pipeline import final_student, initial_student
 from mtd_ray.objects import ObjectStore

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.flops import PassFlops, StepFlops
-from mtd_ray.distill.meter import Meter, memory_gb
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.numbers.flops import PassFlops, StepFlops
+from mtd_ray.distill.numbers.meter import Meter, memory_gb
 from mtd_ray.distill.step import StepResult
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.metrics import MetricsLog, StepMetrics
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.numbers.metrics import MetricsLog, StepMetrics
 from mtd_ray.objects import ObjectStore
 from tests.tiny_run import tiny_recipe
 

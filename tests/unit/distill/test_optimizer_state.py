@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mtd_ray.distill.optimizer_state import copied_state, restore_state
+from mtd_ray.distill.checkpoints.optimizer_state import copied_state, restore_state
 from mtd_ray.errors import TrainingError
 
 pytestmark = pytest.mark.usefixtures("single_process_group")

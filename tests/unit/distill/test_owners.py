@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mtd_ray.distill.owners import Owners
-from mtd_ray.distill.sampler import Sampler
+from mtd_ray.distill.data.owners import Owners
+from mtd_ray.distill.data.sampler import Sampler
 
 
 def sampler(shards: int, shuffle_shards: int = 4) -> Sampler:

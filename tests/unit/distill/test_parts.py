@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mtd_ray.config import LastLayers, Recipe
-from mtd_ray.distill.checkpoint import Position
+from mtd_ray.distill.checkpoints.checkpoint import Position
 from mtd_ray.distill.parts import Part, parts_from
 from mtd_ray.objects import ObjectStore
 from tests.tiny_run import ALL_LOSSES, tiny_recipe

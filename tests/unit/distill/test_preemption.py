@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from mtd_ray.distill.preemption import Preemption, aws_spot_notice, notice_sigterm
+from mtd_ray.distill.checkpoints.preemption import Preemption, aws_spot_notice, notice_sigterm
 
 
 class Metadata(BaseHTTPRequestHandler):

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.prefetch import Prefetcher
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.data.prefetch import Prefetcher
 from mtd_ray.errors import CorpusError
 
 

@@ -3,8 +3,8 @@
 import io
 from dataclasses import replace
 
-from mtd_ray.distill.metrics import StepMetrics
-from mtd_ray.distill.progress import Progress
+from mtd_ray.distill.numbers.metrics import StepMetrics
+from mtd_ray.distill.numbers.progress import Progress
 
 
 class Terminal(io.StringIO):

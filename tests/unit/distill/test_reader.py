@@ -11,8 +11,8 @@ import torch
 
 from mtd_ray import layout
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.feed import stage_batches, stage_sampler
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.data.feed import stage_batches, stage_sampler
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import tokenize

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from mtd_ray import layout
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.retention import kept, read_scores
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.checkpoints.retention import kept, read_scores
 from mtd_ray.objects import ObjectStore
 from tests.tiny_checkpoint import committed
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtd_ray.distill.sampler import Sampler
+from mtd_ray.distill.data.sampler import Sampler
 from mtd_ray.errors import TrainingError
 
 ROWS = [50, 7, 31, 64, 12]

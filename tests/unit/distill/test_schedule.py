@@ -2,7 +2,7 @@
 
 import pytest
 
-from mtd_ray.config import LossWeights, StageConfig
+from mtd_ray.config import HeadLosses, StageConfig
 from mtd_ray.distill.schedule import learning_rate
 
 
@@ -10,7 +10,7 @@ def stage(schedule: str, *, warmup: int = 0) -> StageConfig:
     return StageConfig.model_validate(
         {
             "name": "one",
-            "heads": {8: LossWeights(cosine=1.0)},
+            "heads": {8: HeadLosses(cosine=1.0)},
             "lr": 2.0,
             "steps": 10,
             "batch_size": 2,

@@ -16,10 +16,10 @@ from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.corpus.manifest import PAIRS_SCHEMA, content_hash
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.checkpoint_writer import CheckpointWriter
-from mtd_ray.distill.retention import read_scores
-from mtd_ray.distill.scoring import score_checkpoint, scored_head
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.checkpoints.retention import read_scores
+from mtd_ray.distill.checkpoints.scoring import score_checkpoint, scored_head
+from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.errors import MtdError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student

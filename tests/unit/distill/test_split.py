@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtd_ray.distill.split import split_batch, split_tokens
+from mtd_ray.distill.data.split import split_batch, split_tokens
 
 
 @pytest.mark.parametrize("packed", [False, True])

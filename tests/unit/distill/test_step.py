@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtd_ray.config import StageConfig, StudentConfig
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.step import Distillation, training_step

@@ -14,9 +14,9 @@ from typing import Any, get_args
 import pytest
 
 from mtd_ray.config import Recipe, TrainConfig
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.metrics import MetricsLog, StepMetrics
-from mtd_ray.distill.trackers import InBackground, Tracker, check_trackers, open_trackers
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.numbers.metrics import MetricsLog, StepMetrics
+from mtd_ray.distill.numbers.trackers import InBackground, Tracker, check_trackers, open_trackers
 from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.run import run_recipe

@@ -11,12 +11,12 @@ from torch import Tensor
 from mtd_ray import layout
 from mtd_ray.config import LastLayers, Recipe, Trainable, fingerprint
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill import trunk_fill
+from mtd_ray.distill.data.feed import stage_batches, stage_encoder, stage_sampler
 from mtd_ray.distill.embed import embed_rows
-from mtd_ray.distill.feed import stage_batches, stage_encoder, stage_sampler
-from mtd_ray.distill.trunk import TrunkCache, describe_trunk
-from mtd_ray.distill.trunk_fill import Embed, fill, worth_caching
-from mtd_ray.distill.trunk_stage import cached_states
+from mtd_ray.distill.trunk import fill as trunk_fill
+from mtd_ray.distill.trunk.cache import TrunkCache, describe_trunk
+from mtd_ray.distill.trunk.fill import Embed, fill, worth_caching
+from mtd_ray.distill.trunk.stage import cached_states
 from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student, tokenize

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 from mtd_ray.errors import RecipeError
 from mtd_ray.student import Student
 from mtd_ray.student.backbone import transformer_layers

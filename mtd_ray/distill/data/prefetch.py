@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-from mtd_ray.distill.batch import Batch
+from mtd_ray.distill.data.batch import Batch
 
 _LOOK_UP_S = 0.2
 _PATIENCE_S = 5.0
 
 
 class Reader(Protocol):
-    """What gives a step's batch (:class:`mtd_ray.distill.reader.BatchReader`)."""
+    """What gives a step's batch (:class:`mtd_ray.distill.data.reader.BatchReader`)."""
 
     def batch(self, step: int) -> Batch:
         """The batch of a step."""

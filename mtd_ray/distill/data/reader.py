@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.sampler import Integers, Sampler
-from mtd_ray.distill.shards import ShardLoader, ShardsInPlay
-from mtd_ray.distill.split import split_batch
-from mtd_ray.distill.windows import Window, WindowReader, runs
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.data.sampler import Integers, Sampler
+from mtd_ray.distill.data.shards import ShardLoader, ShardsInPlay
+from mtd_ray.distill.data.split import split_batch
+from mtd_ray.distill.data.windows import Window, WindowReader, runs
 
 
 class BatchReader:

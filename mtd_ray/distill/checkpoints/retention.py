@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtd_ray import layout
-from mtd_ray.distill.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
 from mtd_ray.objects import ObjectStore
 
 

@@ -10,9 +10,9 @@ import psutil
 import torch
 import torch.distributed as dist
 
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.flops import StepFlops
-from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.numbers.flops import StepFlops
+from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.distill.step import StepResult
 
 
@@ -22,9 +22,9 @@ class Meter:
     Args:
         stage: its name.
         steps: of the stage.
-        flops: of a step (:func:`mtd_ray.distill.flops.step_flops`), and
-        peak: what a worker's device can do in a second (:func:`mtd_ray.distill.peak.peak_flops`); without both, the share of the
-            peak is not told.
+        flops: of a step (:func:`mtd_ray.distill.numbers.flops.step_flops`), and
+        peak: what a worker's device can do in a second (:func:`mtd_ray.distill.numbers.peak.peak_flops`); without both, the share
+            of the peak is not told.
         clock: gives seconds.
     """
 

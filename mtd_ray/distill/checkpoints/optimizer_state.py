@@ -7,7 +7,7 @@ Weights need no saving here: an engine starts from the whole float32 weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,14 @@ class _Piece:
     def of(self, moment: Tensor) -> Tensor:
         """The piece's numbers in a moment of ``flat``, as a view."""
         return moment.view(-1)[self.offset : self.offset + self.length]
+
+
+@torch.no_grad()
+def set_masters(module: nn.Module, optimizer: torch.optim.Optimizer, exact: Mapping[str, Tensor]) -> None:
+    """Put whole float32 weights, by parameter name, into the masters that this worker's optimizer updates."""
+    for piece in _pieces(module, optimizer):
+        weights = exact[piece.name].view(-1)[piece.start : piece.start + piece.length]
+        piece.of(piece.flat).copy_(weights)
 
 
 def copied_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

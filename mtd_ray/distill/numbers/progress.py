@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from mtd_ray.distill.metrics import StepMetrics
+from mtd_ray.distill.numbers.metrics import StepMetrics
 
 _PLAIN_EVERY_S = 5.0
 _WAIT_WORTH_TELLING = 0.02

@@ -12,10 +12,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mtd_ray.distill.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.retention import read_scores
+from mtd_ray.distill.checkpoints.scoring import score_checkpoint
 from mtd_ray.distill.loop import TrainingJob
-from mtd_ray.distill.retention import read_scores
-from mtd_ray.distill.scoring import score_checkpoint
 from mtd_ray.errors import MtdError
 
 _LOG = logging.getLogger(__name__)

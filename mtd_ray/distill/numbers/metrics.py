@@ -13,9 +13,9 @@ from typing import Any
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
-from mtd_ray.distill.checkpoint import Position
-from mtd_ray.distill.tensorboard import TensorBoard
-from mtd_ray.distill.trackers import Tracker, open_trackers
+from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray.distill.numbers.tensorboard import TensorBoard
+from mtd_ray.distill.numbers.trackers import Tracker, open_trackers
 from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill.batch import Batch
-from mtd_ray.distill.owners import Owners
-from mtd_ray.distill.prefetch import Prefetcher
-from mtd_ray.distill.reader import BatchReader
-from mtd_ray.distill.sampler import Sampler
-from mtd_ray.distill.shards import ShardLoader, ShardsInPlay, States
-from mtd_ray.distill.windows import TextEncoder, WindowReader
+from mtd_ray.distill.data.batch import Batch
+from mtd_ray.distill.data.owners import Owners
+from mtd_ray.distill.data.prefetch import Prefetcher
+from mtd_ray.distill.data.reader import BatchReader
+from mtd_ray.distill.data.sampler import Sampler
+from mtd_ray.distill.data.shards import ShardLoader, ShardsInPlay, States
+from mtd_ray.distill.data.windows import TextEncoder, WindowReader
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import TargetStore
 
@@ -41,7 +41,7 @@ def stage_batches(
         stage: position in the recipe.
         steps: those to do; what comes after them is not read.
         tokenizer: of the student.
-        packed: whether this device embeds rows without padding (:func:`mtd_ray.distill.split.split_batch`).
+        packed: whether this device embeds rows without padding (:func:`mtd_ray.distill.data.split.split_batch`).
         pinned: put batches into page-locked memory: for a GPU.
         states: of the frozen trunk, filled for these steps; texts are then not tokenised.
 

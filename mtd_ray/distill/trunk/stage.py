@@ -11,10 +11,10 @@ from torch import nn
 
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.distill.data.feed import stage_encoder, stage_sampler
 from mtd_ray.distill.embed import embed_rows
-from mtd_ray.distill.feed import stage_encoder, stage_sampler
-from mtd_ray.distill.trunk import TrunkCache
-from mtd_ray.distill.trunk_fill import fill, worth_caching
+from mtd_ray.distill.trunk.cache import TrunkCache
+from mtd_ray.distill.trunk.fill import fill, worth_caching
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 

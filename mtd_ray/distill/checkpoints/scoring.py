@@ -10,7 +10,7 @@ from statistics import fmean
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, read_pairs
-from mtd_ray.distill.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.evaluate.models import student_vectors
 from mtd_ray.evaluate.texts import RetrievalTexts

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mtd_ray import layout
-from mtd_ray.distill.checkpoint import WEIGHTS, Checkpoint, Position, optimizer_file, sha256_of
-from mtd_ray.distill.retention import sweep
+from mtd_ray.distill.checkpoints.checkpoint import WEIGHTS, Checkpoint, Position, optimizer_file, sha256_of
+from mtd_ray.distill.checkpoints.retention import sweep
 from mtd_ray.errors import MtdError, StorageError
 from mtd_ray.objects import ObjectStore
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mtd_ray.corpus import Manifest, Shard, read_shard
-from mtd_ray.distill.owners import Owners
-from mtd_ray.distill.sampler import Sampler
+from mtd_ray.distill.data.owners import Owners
+from mtd_ray.distill.data.sampler import Sampler
 from mtd_ray.objects import ObjectStore
 
 _THREADS = 2
@@ -31,7 +31,7 @@ class Targets(Protocol):
 
 
 class States(Protocol):
-    """What a frozen trunk made of the texts, shard by shard (:class:`mtd_ray.distill.trunk.TrunkCache`)."""
+    """What a frozen trunk made of the texts, shard by shard (:class:`mtd_ray.distill.trunk.cache.TrunkCache`)."""
 
     hidden_size: int
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mtd_ray.corpus import Manifest, Shard, read_shard
+from mtd_ray.distill.data.sampler import Sampler
+from mtd_ray.distill.data.windows import TextEncoder
 from mtd_ray.distill.gather import largest
-from mtd_ray.distill.sampler import Sampler
-from mtd_ray.distill.trunk import TrunkCache
-from mtd_ray.distill.windows import TextEncoder
+from mtd_ray.distill.trunk.cache import TrunkCache
 from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 
@@ -66,7 +66,7 @@ def fill(
     Every worker makes the same number of calls of ``embed``, idle ones if need be, because ZeRO-3 gathers weights in each.
 
     Args:
-        positions: of the shards to fill (:meth:`mtd_ray.distill.sampler.Sampler.shards_of`), the same on every worker.
+        positions: of the shards to fill (:meth:`mtd_ray.distill.data.sampler.Sampler.shards_of`), the same on every worker.
         encoder: gives the texts' tokens; used in a thread.
         embed: token ids per row → pooled states ``(rows, hidden)``.
         device: on which the workers agree.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mtd_ray.distill.owners import Owners
-from mtd_ray.distill.sampler import Integers, Sampler
-from mtd_ray.distill.shards import LoadedShard, ShardsInPlay
+from mtd_ray.distill.data.owners import Owners
+from mtd_ray.distill.data.sampler import Integers, Sampler
+from mtd_ray.distill.data.shards import LoadedShard, ShardsInPlay
 from mtd_ray.student import tokenize
 
 

@@ -8,7 +8,7 @@ from ray.train.torch import TorchConfig
 from ray.train.torch.config import _TorchBackend
 from ray.train.v2._internal.execution.context import get_train_context
 
-from mtd_ray.distill.preemption import notice_sigterm
+from mtd_ray.distill.checkpoints.preemption import notice_sigterm
 
 
 class NoticedTorch(TorchConfig):

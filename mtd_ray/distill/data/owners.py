@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mtd_ray.distill.sampler import Sampler
+from mtd_ray.distill.data.sampler import Sampler
 
 
 class Owners:

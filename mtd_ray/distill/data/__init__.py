@@ -1,0 +1,1 @@
+"""From a run's shards to the batches of its steps."""
