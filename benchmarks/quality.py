@@ -1,9 +1,10 @@
 """How good a student gets in equal time: this engine against sentence-transformers' trainer with EmbedDistillLoss.
 
 Teachers all-mpnet-base-v2 ‖ all-MiniLM-L6-v2 ‖ wordllama, embedded once; the student is three layers of MiniLM. Every trainer gets
-the same texts, vectors, threads and seconds; a third training gives this engine only as many steps as the peer managed.
+the same texts, vectors, threads and seconds; a third training gives this engine only as many steps, all stages together, as the peer
+managed.
 
-    python benchmarks/quality.py --data DATA --models MODELS [--minutes 8] [--cache CACHE]
+    python benchmarks/quality.py --data DATA --models MODELS [--minutes 6] [--cache CACHE]
 
 The last line is one JSON object: ``ours``, ``embed_distill``, ``untrained``, ``best_teacher`` (scores per set and mean),
 ``head256_share`` (mean of the 256 head ÷ that of the largest), ``ours_at_equal_steps``.
@@ -12,6 +13,7 @@ The last line is one JSON object: ``ours``, ``embed_distill``, ``untrained``, ``
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import tempfile
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from quality_data import MAX_TOKENS, TrainingSet, choose_texts, training_set
-from quality_ours import export_untrained, recipe_for, store_targets, train_ours
+from quality_ours import HEADS_STEPS, export_untrained, recipe_for, store_targets, train_ours
 from quality_peer import train_peer
 from quality_scores import Vectors, score_sets
 
@@ -42,7 +44,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train_texts and the evaluation sets")
     parser.add_argument("--models", type=Path, required=True, help="folder with all-mpnet-base-v2 and all-MiniLM-L6-v2")
     parser.add_argument("--cache", type=Path, default=Path("build/quality"), help="where teachers' vectors and scores are kept")
-    parser.add_argument("--minutes", type=float, default=8.0, help="training time of each trainer")
+    parser.add_argument("--minutes", type=float, default=6.0, help="training time of each trainer")
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-lr", type=float, default=3e-4, help="its default, 5e-5, is far too low for so few steps")
@@ -69,12 +71,13 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.ours_only:
         return outcome
     peer, peer_steps, peer_seconds = runs.peer(runs.steps_of_peer(seconds))
-    equal, *_ = runs.ours(peer_steps)
+    equal, equal_steps, _ = runs.ours(peer_steps - HEADS_STEPS)
     return outcome | {
         "embed_distill": peer,
         "embed_distill_steps": peer_steps,
         "embed_distill_seconds": peer_seconds,
         "ours_at_equal_steps": equal,
+        "equal_steps": equal_steps,
         "untrained": runs.untrained(),
         "best_teacher": max((runs.teacher(name, model) for name, model in teachers.items()), key=lambda scores: scores["mean"]),
     }
@@ -124,7 +127,8 @@ class _Runs:
 
     def teacher(self, name: str, model: str) -> dict[str, float]:
         """Scores of a teacher; kept, as nothing changes them."""
-        kept: Path = self.options.cache / f"scores-{name}.json"
+        measured = f"{Path(model).resolve()} {self.options.data.resolve()} {MAX_TOKENS}"
+        kept: Path = self.options.cache / f"scores-{name}-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.json"
         if not kept.exists():
             kept.write_text(json.dumps(score_sets(_encode_model(model), self.options.data).popitem()[1]))
         scores: dict[str, float] = json.loads(kept.read_text())

@@ -46,10 +46,13 @@ def training_set(texts: Sequence[str], teachers: dict[str, str], cache: Path) ->
 
     Args:
         teachers: name → model folder.
-        cache: vectors are kept here, by the content of the texts.
+        cache: vectors are kept here, by model and texts.
     """
-    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-    return TrainingSet(list(texts), {name: _embedded(texts, model, cache / f"{name}-{digest}") for name, model in teachers.items()})
+    targets = {}
+    for name, model in teachers.items():
+        digest = hashlib.sha256("\0".join([model, str(MAX_TOKENS), *texts]).encode()).hexdigest()[:16]
+        targets[name] = _embedded(texts, model, cache / f"{name}-{digest}")
+    return TrainingSet(list(texts), targets)
 
 
 def _embedded(texts: Sequence[str], model: str, folder: Path) -> npt.NDArray[np.float16]:

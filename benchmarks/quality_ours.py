@@ -26,6 +26,7 @@ from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import parts_of, write_part, write_teacher_description
 
 RECIPE = Path(__file__).with_name("quality.yaml")
+HEADS_STEPS: int = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["stages"][0]["steps"]
 
 
 def recipe_for(folder: Path, models: Path, *, all_steps: int, length_window: int = 16) -> Recipe:

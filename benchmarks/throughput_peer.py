@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy.typing as npt
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.base.training_args import BatchSamplers
 from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from throughput_ours import BATCH, LAYERS, MAX_TOKENS, Speed
 from torch import nn
 from transformers import TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 
 class _Clock(TrainerCallback):
@@ -34,21 +38,21 @@ def peer(texts: list[str], vectors: npt.NDArray[np.float32], model: Path, *, ste
     """Train in this process, after two steps to warm up.
 
     Args:
-        grouped: draw batches of like length; the trainer then wants the texts' lengths, which are counted beforehand.
+        grouped: draw batches of like length. The trainer has no option for that, but takes a sampler; it is given transformers'.
     """
     torch.set_num_threads(threads)
     os.environ.update(TOKENIZERS_PARALLELISM="false")
     student = _student(model)
-    columns: dict[str, Any] = {"sentence": texts, "label": vectors}
-    if grouped:
-        columns["length"] = [len(ids) for ids in student.tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]]
-    dataset = Dataset.from_dict(columns)
+    lengths = (
+        [len(ids) for ids in student.tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]] if grouped else None
+    )
+    dataset = Dataset.from_dict({"sentence": texts, "label": vectors})
     loss = EmbedDistillLoss(student, distance_metric="cosine", projection_dim=vectors.shape[1])
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:
         for count in (2, steps):
             SentenceTransformerTrainer(
-                model=student, args=_arguments(folder, count, grouped), train_dataset=dataset, loss=loss, callbacks=[clock]
+                model=student, args=_arguments(folder, count, lengths), train_dataset=dataset, loss=loss, callbacks=[clock]
             ).train()
     return Speed(steps * BATCH / (clock.ended - clock.began))
 
@@ -61,17 +65,20 @@ def _student(model: Path) -> SentenceTransformer:
     return SentenceTransformer(modules=[transformer, Pooling(transformer.get_embedding_dimension())], device="cpu")
 
 
-def _arguments(folder: str, steps: int, grouped: bool) -> Any:
+def _arguments(folder: str, steps: int, lengths: list[int] | None) -> Any:
     return SentenceTransformerTrainingArguments(
         output_dir=folder,
         max_steps=steps,
         per_device_train_batch_size=BATCH,
         learning_rate=1e-4,
-        train_sampling_strategy="group_by_length" if grouped else "random",
-        length_column_name="length",
+        batch_sampler=BatchSamplers.BATCH_SAMPLER if lengths is None else partial(_of_like_length, lengths),
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
         use_cpu=True,
         disable_tqdm=True,
     )
+
+
+def _of_like_length(lengths: list[int], dataset: Dataset, batch_size: int, drop_last: bool, **_: Any) -> DefaultBatchSampler:
+    return DefaultBatchSampler(LengthGroupedSampler(batch_size, lengths=lengths), batch_size=batch_size, drop_last=drop_last)

@@ -3,8 +3,8 @@
 The same student (three layers of MiniLM), texts, stored targets (768 numbers), batches of 64 texts of at most 128 tokens, and
 threads for all. Ours is the loop of a run with one worker: targets and texts read from a store, tokenising, batches of like length,
 forward and backward pass, DeepSpeed's optimizer step, metrics; once with cosine on one head, once with cosine, similarity and
-ranking on four. The peer trains its projection to the target's size, once as it comes and once with its length grouping
-switched on. They take turns, each time in a new process; a figure is the median over the rounds.
+ranking on four. The peer trains its projection to the target's size, once as it comes and once with batches of like length, for
+which it has no option, but takes a sampler. They take turns, each time in a new process; a figure is the median over the rounds.
 
 Targets are random unit vectors, which cost as much to train on as real ones; ``--teacher`` names a model folder for real ones. The
 peer needs ``accelerate`` and ``datasets``. The last line is one JSON object.

@@ -43,6 +43,9 @@ class DeepSpeedEngine:
         self._engine, self._optimizer, _, _ = deepspeed.initialize(
             model=module, optimizer=self._adam, config=_config(stage, train, clips_itself=self._clips_itself)
         )
+        if self._clips_itself and dist.get_world_size() == 1:
+            # There is nobody to share gradients with, and copying them to one buffer and back takes a tenth of a step.
+            self._engine.enable_backward_allreduce = False
         if self._rounds:
             # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
             set_masters(module, self._adam, exact)
