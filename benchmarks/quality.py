@@ -1,7 +1,7 @@
 """How good a student gets in equal time: this engine against sentence-transformers' trainer with EmbedDistillLoss.
 
 Teachers all-mpnet-base-v2 ‖ all-MiniLM-L6-v2 ‖ wordllama, embedded once; the student is three layers of MiniLM. Every trainer gets
-the same texts, vectors, threads and seconds; a third training gives this engine only as many steps, all stages together, as the peer
+the same texts, vectors, threads and seconds; a third training gives this engine only as many steps (of all stages) as the peer
 managed.
 
     python benchmarks/quality.py --data DATA --models MODELS [--minutes 6] [--cache CACHE]
