@@ -7,7 +7,6 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ import torch.distributed as dist
 import yaml
 from quality_data import TrainingSet
 
-from mtd_ray.config import Recipe, teacher_fingerprint
+from mtd_ray.config import Recipe, load_recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest, build_corpus, read_shard
 from mtd_ray.distill import final_student, initial_student
 from mtd_ray.distill.loop import TrainingJob, train
@@ -27,19 +26,20 @@ from mtd_ray.targets import parts_of, write_part, write_teacher_description
 
 RECIPE = Path(__file__).with_name("quality.yaml")
 HEADS_STEPS: int = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["stages"][0]["steps"]
+_WARMUP = 40
 
 
 def recipe_for(folder: Path, models: Path, *, all_steps: int, length_window: int = 16) -> Recipe:
     """The recipe with its last stage ``all_steps`` long, everything in ``folder``."""
     text = RECIPE.read_text(encoding="utf-8")
-    for word, place in (("MODELS", models), ("FOLDER", folder), ("TEXTS", folder / "texts.parquet")):
+    for word, place in (("MODELS", models.resolve()), ("FOLDER", folder), ("TEXTS", folder / "texts.parquet")):
         text = text.replace(word, str(place))
-    tree: dict[str, Any] = yaml.safe_load(text)
-    tree["stages"][-1]["steps"] = all_steps
-    tree["stages"][-1]["warmup_steps"] = min(tree["stages"][-1]["warmup_steps"], all_steps)
-    tree["train"]["length_window"] = length_window
-    tree["evaluate"] = {"heldout": False}
-    return Recipe.model_validate_json(json.dumps(tree))
+    file = folder / "recipe.yaml"
+    file.write_text(text, encoding="utf-8")
+    warmup = min(_WARMUP, all_steps)
+    return load_recipe(
+        file, [f"stages.1.steps={all_steps}", f"stages.1.warmup_steps={warmup}", f"train.length_window={length_window}"]
+    )
 
 
 def store_targets(recipe: Recipe, data: TrainingSet, folder: Path) -> Manifest:
