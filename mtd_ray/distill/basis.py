@@ -7,6 +7,7 @@ so many numbers this one keeps the dot products T Tᵀ best (Eckart–Young), an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 
 import numpy as np
@@ -29,6 +30,7 @@ _SHARDS = 4
 _EXACT_UP_TO = 2_048
 _WIDTHS_IN_SIZE = 4
 _ROUNDS = 9
+_PARALLEL_READS = 8
 _METHOD = 1  # part of every key: raise it when the same targets would give other directions
 
 
@@ -44,8 +46,8 @@ def load_or_fit(
     """The ``size`` strongest directions of a stage's targets.
 
     They are found once, on a sample of the corpus, and stored: every worker, every resumed run and every stage with these teachers
-    gets the same numbers. Every worker of the process group, where there is one, calls it; worker 0 finds them while the others
-    wait.
+    gets the same numbers, until one of the sample's parts is harvested again. Every worker of the process group, where there is
+    one, calls it; worker 0 finds them while the others wait.
 
     Args:
         stage: whose teachers' fused target it is.
@@ -56,16 +58,17 @@ def load_or_fit(
         ``(D, size)`` float32 on the CPU, orthonormal columns, strongest first; D is the size of the fused target.
 
     Raises:
-        TargetError: the targets cannot be read, too few texts have a vector of every teacher, or the stored directions are damaged.
+        TargetError: the targets cannot be read or are not finite, too few texts have a vector of every teacher, or the stored
+            directions are damaged.
     """
     names = recipe.stage_teachers(stage)
     largest = _largest_size(recipe, names, size)
-    sample = _sample(manifest)
-    key = layout.target_basis(_identity(recipe, names, sample, largest))
+    sample, teachers = _sample(manifest), _target_stores(store, recipe, names)
+    key = layout.target_basis(_identity(recipe, names, sample, _contents(teachers, sample), largest))
     if _is_first_worker() and not store.exists(key):
-        targets = list(_targets(store, recipe, names, sample, device or torch.device("cpu")))
+        targets = list(_targets(TargetSpec.of_teachers(recipe, names), teachers, sample, device or torch.device("cpu")))
         _check_rows(sum(map(len, targets)), names, largest)
-        store.create(key, save({"basis": fit_basis(targets, largest).cpu().contiguous()}))
+        store.create(key, save({"basis": _finite(fit_basis(targets, largest)).cpu().contiguous()}))
     if dist.is_initialized():
         dist.barrier()
     return _load(store, key, (recipe.target_dimensions(names), largest))[:, :size].contiguous()
@@ -118,7 +121,8 @@ def _krylov_subspace(blocks: Sequence[Tensor], width: int) -> Tensor:
         for _ in range(2):  # once leaves rounding errors that grow from round to round
             pushed = torch.linalg.qr(pushed - basis @ (basis.T @ pushed)).Q
         newest, basis = pushed, torch.cat([basis, pushed], dim=-1)
-    return basis
+    # With little more rows than directions the last rounds add only rounding noise, which need not be orthogonal to what is there.
+    return torch.linalg.qr(basis).Q
 
 
 def _signed(directions: Tensor) -> Tensor:
@@ -146,7 +150,19 @@ def _sample(manifest: Manifest) -> list[tuple[Shard, int]]:
     return sample
 
 
-def _identity(recipe: Recipe, names: Sequence[str], sample: Sequence[tuple[Shard, int]], size: int) -> str:
+def _target_stores(store: ObjectStore, recipe: Recipe, names: Sequence[str]) -> list[TargetStore]:
+    teachers = [recipe.teachers[name] for name in names]
+    return [TargetStore(store, teacher_fingerprint(t), recipe.harvest.part_rows, t.dimensions) for t in teachers]
+
+
+def _contents(teachers: Sequence[TargetStore], sample: Sequence[tuple[Shard, int]]) -> list[str]:
+    """Digests of the sampled shards' parts, teacher by teacher, as their commits state them."""
+    parts = [(targets, part) for targets in teachers for shard, _ in sample for part in targets.parts(shard)]
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        return list(pool.map(lambda pair: pair[0].read_commit(pair[1]).sha256, parts))
+
+
+def _identity(recipe: Recipe, names: Sequence[str], sample: Sequence[tuple[Shard, int]], contents: Sequence[str], size: int) -> str:
     """Digest of everything that changes the directions."""
     teachers = [recipe.teachers[name] for name in names]
     return fingerprint(
@@ -154,26 +170,31 @@ def _identity(recipe: Recipe, names: Sequence[str], sample: Sequence[tuple[Shard
             "method": _METHOD,
             "teachers": [[teacher_fingerprint(t), t.weight, t.part_dimensions, t.target_shorten] for t in teachers],
             "sample": [[shard.sha256, rows] for shard, rows in sample],
+            "targets": list(contents),
             "size": size,
         }
     )
 
 
 def _targets(
-    store: ObjectStore, recipe: Recipe, names: Sequence[str], sample: Sequence[tuple[Shard, int]], device: torch.device
+    spec: TargetSpec, teachers: Sequence[TargetStore], sample: Sequence[tuple[Shard, int]], device: torch.device
 ) -> Iterator[Tensor]:
     """The sample's fused targets, shard by shard, of the rows that every teacher has."""
-    spec = TargetSpec.of_teachers(recipe, names)
-    stores = [
-        TargetStore(store, teacher_fingerprint(teacher), recipe.harvest.part_rows, teacher.dimensions)
-        for teacher in (recipe.teachers[name] for name in names)
-    ]
     for shard, count in sample:
         rows = np.arange(count) * shard.rows // count
-        read = [(vectors[rows], valid[rows]) for vectors, valid in (targets.read_shard(shard) for targets in stores)]
+        read = [(vectors[rows], valid[rows]) for vectors, valid in (targets.read_shard(shard) for targets in teachers)]
         complete = np.logical_and.reduce([valid for _, valid in read])
         blocks = [torch.from_numpy(vectors[complete]).to(device) for vectors, _ in read]
-        yield fuse(spec, blocks, torch.ones(int(complete.sum()), len(blocks), dtype=torch.bool)).whole
+        fused = fuse(spec, blocks, torch.ones(int(complete.sum()), len(blocks), dtype=torch.bool))
+        for row, column in (~fused.finite).nonzero().tolist():
+            raise _not_finite(spec.teachers[column], teachers[column], shard, int(rows[complete][row]))
+        yield fused.whole
+
+
+def _not_finite(teacher: str, targets: TargetStore, shard: Shard, row: int) -> TargetError:
+    part = next(part for part in targets.parts(shard) if part.start <= row < part.stop)
+    what = f"its vector of row {row} of the shard is not one of finite numbers"
+    return TargetError(f"teacher {teacher!r}: {targets.problem(part, what)}")
 
 
 def _check_rows(rows: int, names: Sequence[str], size: int) -> None:
@@ -182,6 +203,15 @@ def _check_rows(rows: int, names: Sequence[str], size: int) -> None:
             f"target: pca for a head of size {size} needs at least as many texts that have a vector of each of {', '.join(names)}; "
             f"there are {rows}. Use a larger corpus, a smaller head, or only similarity and ranking for it"
         )
+
+
+def _finite(directions: Tensor) -> Tensor:
+    if not torch.isfinite(directions).all():
+        raise TargetError(
+            f"the directions for target: pca that were computed on {directions.device} are not finite, though all targets are; "
+            "nothing was stored. Start the run again; if it comes back, look for a fault of that device"
+        )
+    return directions
 
 
 def _is_first_worker() -> bool:
@@ -193,6 +223,6 @@ def _load(store: ObjectStore, key: str, shape: tuple[int, int]) -> Tensor:
         basis = load(store.get(key))["basis"]
     except (SafetensorError, KeyError):
         basis = torch.empty(0)
-    if basis.shape != shape or basis.dtype != torch.float32:
+    if basis.shape != shape or basis.dtype != torch.float32 or not torch.isfinite(basis).all():
         raise TargetError(f"{store.url}/{key} is damaged: delete it, and it is computed again")
     return basis

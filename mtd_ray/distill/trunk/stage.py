@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import logging
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from mtd_ray.config import Recipe
+from mtd_ray.config import Recipe, TrainConfig
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.data.feed import stage_encoder, stage_sampler
 from mtd_ray.distill.embed import embed_rows
 from mtd_ray.distill.trunk.cache import TrunkCache
-from mtd_ray.distill.trunk.fill import fill, worth_caching
+from mtd_ray.distill.trunk.fill import Embed, fill, worth_caching
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 
@@ -50,30 +51,26 @@ def cached_states(
     sampler = stage_sampler(recipe, manifest, stage)
     if not student.trunk_is_frozen or not worth_caching(sampler, steps):
         return None
-    dtype = recipe.train.dtype
-    cache = TrunkCache.open(store, student, dtype)
-    trunk = _copy_on(student, device, getattr(torch, dtype))
-    name = recipe.stages[stage].name
-
-    def embed(token_ids: list[list[int]]) -> torch.Tensor:
-        return embed_rows(trunk, token_ids, recipe.train.micro_batch_tokens)[0]
-
-    def told(done: int, of: int) -> None:
-        _LOG.info("stage %s: the frozen trunk has read %d of this worker's %d shards", name, done, of)
-
+    cache = TrunkCache.open(store, student, recipe.train.dtype)
     fill(
         cache,
         store,
         manifest,
         sampler.shards_of(range(first, steps.stop)),
         stage_encoder(recipe, student.tokenizer),
-        embed=embed,
+        embed=_embed_on(student, device, recipe.train),
         device=device,
         rank=rank,
         workers=workers,
-        told=told,
+        told=partial(_LOG.info, "stage %s: the frozen trunk has read %d of this worker's %d shards", recipe.stages[stage].name),
     )
     return cache
+
+
+def _embed_on(student: Student, device: torch.device, train: TrainConfig) -> Embed:
+    """The student's trunk, where it trains and as it trains."""
+    trunk = _copy_on(student, device, getattr(torch, train.dtype))
+    return lambda token_ids: embed_rows(trunk, token_ids, train.micro_batch_tokens)[0]
 
 
 def _copy_on(student: Student, device: torch.device, dtype: torch.dtype) -> Student:
@@ -82,5 +79,6 @@ def _copy_on(student: Student, device: torch.device, dtype: torch.dtype) -> Stud
     for weight in student.parameters():
         placed[id(weight)] = nn.Parameter(weight.detach().to(device, dtype), requires_grad=False)
     for buffer in student.buffers():
-        placed[id(buffer)] = buffer.to(device, dtype if buffer.is_floating_point() else buffer.dtype)
+        # The frequencies of rotary positions keep their precision, as they do in training.
+        placed[id(buffer)] = buffer.to(device)
     return copy.deepcopy(student, placed)

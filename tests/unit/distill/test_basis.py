@@ -1,6 +1,7 @@
 """The strongest directions of targets: how good, always the same, found once and stored."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save
 from torch import Tensor
 
+from mtd_ray import layout
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill import basis as module
 from mtd_ray.distill.basis import fit_basis, load_or_fit
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import TargetStore
+from mtd_ray.targets import Part, TargetStore, parts_of
+from mtd_ray.targets.digest import sha256, xxh3
 from tests.tiny_run import TEACHERS, store_run, tiny_recipe
 
 PCA = {"cosine": 1.0, "target": "pca"}
@@ -53,6 +57,15 @@ def test_no_other_directions_keep_the_dot_products_better() -> None:
     torch.testing.assert_close(basis.T @ basis, torch.eye(10), atol=1e-5, rtol=0)
     squares = torch.linalg.svdvals(whole)[:10] ** 2
     torch.testing.assert_close((whole @ basis).square().sum(dim=0), squares, rtol=1e-3, atol=0)
+
+
+@pytest.mark.usefixtures("how")
+def test_directions_stay_orthogonal_with_hardly_more_rows_than_directions() -> None:
+    whole = targets(50, 200, rank=50)
+    basis = fit_basis(whole.split(20), 45)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(45), atol=1e-5, rtol=0)
+    best = (torch.linalg.svdvals(whole)[:45] ** 2).sum()
+    torch.testing.assert_close((whole @ basis).square().sum(), best, rtol=1e-3, atol=0)
 
 
 @pytest.mark.usefixtures("how")
@@ -160,7 +173,55 @@ def test_too_few_complete_rows_are_refused(tmp_path: Path) -> None:
     assert stored(store) == []
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a tensor", "other"])
+def store_again(store: ObjectStore, recipe: Recipe, part: Part, vector: np.ndarray) -> None:
+    """Give beta's part another first vector of 4 numbers, and a commit that says so."""
+    teacher = teacher_fingerprint(recipe.teachers["beta"])
+    commit = TargetStore(store, teacher, 16, 4).read_commit(part)
+    data = store.get(commit.file)
+    old = TargetStore(store, teacher, 16, 4).read_part(part).vectors[0].tobytes()
+    assert data.count(old) == 1
+    data = data.replace(old, vector.astype("<f2").tobytes())
+    store.put(commit.file, data)
+    key = layout.part_commit(teacher, part.shard.sha256, part.index)
+    store.put(key, replace(commit, sha256=sha256(data), xxh3=xxh3(data)).to_json())
+
+
+@pytest.mark.parametrize("spoilt", [np.array([1, np.nan, 1, 1]), np.array([np.inf, 0, 0, 0])])
+def test_a_target_that_is_not_finite_is_named_and_nothing_is_stored(
+    run: tuple[ObjectStore, Recipe, Manifest], spoilt: np.ndarray
+) -> None:
+    store, recipe, manifest = run
+    part = parts_of(manifest, 16)[4]  # rows 16 to 32 of the second shard
+    store_again(store, recipe, part, spoilt)
+    with pytest.raises(TargetError, match=r"teacher 'beta'.*\(shard 1, rows 16 to 32\): its vector of row 16 .* not .* finite"):
+        load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    assert stored(store) == []
+    assert load_or_fit(store, recipe, manifest, recipe.stages[2], 4).isfinite().all()  # alpha alone
+
+
+def test_directions_that_are_not_finite_are_not_stored(
+    run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, recipe, manifest = run
+    monkeypatch.setattr(module, "fit_basis", lambda targets, size: torch.full((16, size), torch.nan))
+    with pytest.raises(TargetError, match="computed on cpu are not finite, though all targets are; nothing was stored"):
+        load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    assert stored(store) == []
+
+
+def test_a_part_that_is_harvested_again_gives_new_directions(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
+    store, recipe, manifest = run
+    before = load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    store_again(store, recipe, parts_of(manifest, 16)[0], np.array([-1, 1, -1, 1]))
+    after = load_or_fit(store, recipe, manifest, recipe.stages[0], 4)
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, fit_basis([whole_targets(store, recipe, manifest)], 4), atol=1e-4, rtol=0)
+
+
+NOT_FINITE = save({"basis": torch.full((16, 6), torch.nan)})
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a tensor", NOT_FINITE, "other"], ids=["empty", "text", "not finite", "other"])
 def test_damaged_directions_are_told(run: tuple[ObjectStore, Recipe, Manifest], damage: bytes | str) -> None:
     store, recipe, manifest = run
     load_or_fit(store, recipe, manifest, recipe.stages[0], 4)

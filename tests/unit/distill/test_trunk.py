@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from mtd_ray import layout
-from mtd_ray.config import LastLayers, Recipe, Trainable, fingerprint
+from mtd_ray.config import LastLayers, Recipe, StudentConfig, Trainable, fingerprint
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.data.feed import stage_batches, stage_encoder, stage_sampler
 from mtd_ray.distill.embed import embed_rows
+from mtd_ray.distill.trunk import cache as trunk_cache
 from mtd_ray.distill.trunk import fill as trunk_fill
+from mtd_ray.distill.trunk import stage as trunk_stage
 from mtd_ray.distill.trunk.cache import TrunkCache, describe_trunk
 from mtd_ray.distill.trunk.fill import Embed, fill, worth_caching
 from mtd_ray.distill.trunk.stage import cached_states
 from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student, tokenize
-from tests.tiny_models import sentences, tiny_bert
+from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 from tests.tiny_run import store_run, tiny_recipe
 
 TEXTS = sentences(120)
@@ -86,12 +88,13 @@ def test_a_stage_on_the_cache_has_the_states_that_the_trunk_gives(run: Run, work
                     torch.testing.assert_close(batch.pooled, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_filling_again_does_no_work(run: Run) -> None:
+def test_filling_again_does_no_work_and_reads_no_states(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     run.fill(told=lambda done, of: seen.append((done, of)))
     assert sum(run.embedded) == 120
     assert seen == [(1, 3), (2, 3), (3, 3)]
     run.embedded.clear()
+    monkeypatch.setattr(ObjectStore, "_read", None)
     run.fill()
     assert run.embedded == []
 
@@ -141,13 +144,22 @@ def test_a_damaged_object_is_computed_again(run: Run) -> None:
     np.testing.assert_array_equal(run.cache().read_shard(run.manifest.shards[1]), states)
 
 
+def test_an_object_of_a_wrong_size_is_computed_again_before_the_first_step(run: Run) -> None:
+    run.fill()
+    run.store.put(run.key(2), run.store.get(run.key(2))[:-4])
+    run.embedded.clear()
+    run.fill()
+    assert sum(run.embedded) == 40
+    assert run.cache().read_shard(run.manifest.shards[2]).shape == (40, 32)
+
+
 def test_states_that_are_not_finite_are_not_kept(run: Run) -> None:
     with pytest.raises(TrainingError, match="not finite for texts of corpus shard 0"):
         run.fill(embed=lambda token_ids: torch.full((len(token_ids), 32), torch.nan))
     assert not run.store.exists(run.key(0))
 
 
-def test_whatever_changes_the_states_changes_the_key(run: Run) -> None:
+def test_whatever_changes_the_states_changes_the_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def key(student: Student, dtype: str = "float32") -> str:
         return fingerprint(describe_trunk(student, dtype))
 
@@ -161,9 +173,20 @@ def test_whatever_changes_the_states_changes_the_key(run: Run) -> None:
     ]
     keys = {before, key(run.student, "bfloat16"), *(key(Student.build(other, 0)) for other in others)}
     assert len(keys) == 6
+    for change in ({"truncation_side": "left"}, {"padding_side": "left"}, {"split_special_tokens": True}):
+        other = Student.build(run.recipe.student, 0)
+        for name, value in change.items():
+            setattr(other.tokenizer, name, value)
+        keys.add(key(other))
+    other.tokenizer.add_tokens(["unheard"])
+    keys.add(key(other))
+    monkeypatch.setattr(trunk_cache, "_METHOD", 0)
+    keys.add(key(run.student))
+    monkeypatch.undo()
     with torch.no_grad():
         next(run.student.backbone.parameters())[3, 2] += 1e-3
-    assert key(run.student) not in keys
+    keys.add(key(run.student))
+    assert len(keys) == 12
 
 
 def test_a_stage_too_short_for_its_shards_is_not_cached(run: Run) -> None:
@@ -189,3 +212,10 @@ def test_a_stage_that_trains_layers_or_is_short_runs_the_trunk(run: Run) -> None
     assert states_for(run, LastLayers(last=1), range(15)) is None
     assert states_for(run, "heads", range(2)) is None
     assert not any(run.store.exists(run.key(shard)) for shard in SHARDS)
+
+
+def test_in_bfloat16_the_trunk_keeps_the_precision_of_its_rotary_positions(tmp_path: Path) -> None:
+    student = Student.build(StudentConfig(model=tiny_qwen2(tmp_path / "qwen2"), heads=(8,), max_tokens=32), 0)
+    trunk = trunk_stage._copy_on(student, torch.device("cpu"), torch.bfloat16)
+    assert {weight.dtype for weight in trunk.parameters()} == {torch.bfloat16}
+    assert {buffer.dtype for buffer in trunk.buffers() if buffer.is_floating_point()} == {torch.float32}
