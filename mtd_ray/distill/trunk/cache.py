@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,9 @@ from mtd_ray.student import Student
 
 _DTYPE = np.dtype("<f4")
 _DIGEST_BYTES = 16
+_METHOD = 1  # part of every key: raise it when the same trunk would give other states, as after a change of pooling or packing
+# What decides a text's tokens and their places, and does not stand in the tokenizer's own file.
+_TOKENIZER_STATE = ("truncation_side", "padding_side", "split_special_tokens", "pad_token_id", "eos_token_id")
 # What a saved config says of the file it came from, and the number format, which is told apart.
 _NOT_THE_ARCHITECTURE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 
@@ -52,39 +56,52 @@ class TrunkCache:
         store.create(layout.trunk_description(trunk), (json.dumps(description, indent=1, sort_keys=True) + "\n").encode())
         return cls(store, trunk, student.hidden_size)
 
-    def find(self, shard: Shard) -> npt.NDArray[np.float32] | None:
-        """A shard's states ``(rows, hidden_size)``; None when there are none. Damaged ones are deleted, and then there are none."""
-        key = layout.trunk_states(self._trunk, shard.sha256)
-        data = self._store.find_view(key)
-        if data is None:
-            return None
-        states = data[_DIGEST_BYTES:]
-        if len(states) != shard.rows * self.hidden_size * _DTYPE.itemsize or _digest(states) != data[:_DIGEST_BYTES]:
-            self._store.delete(key)
-            return None
-        return np.frombuffer(states, dtype=_DTYPE).reshape(shard.rows, self.hidden_size)
+    def missing(self, shards: Sequence[Shard]) -> list[Shard]:
+        """Those of the shards that have no states. One LIST: objects of a wrong size are deleted, and no bytes are looked at."""
+        sizes = {info.key: info.size for info in self._store.list(layout.trunk(self._trunk))}
+        missing = [shard for shard in shards if sizes.get(self._key(shard)) != self._object_bytes(shard)]
+        for shard in missing:
+            if self._key(shard) in sizes:
+                self._store.delete(self._key(shard))
+        return missing
 
     def read_shard(self, shard: Shard) -> npt.NDArray[np.float32]:
-        """A shard's states ``(rows, hidden_size)``. TrainingError when there are none, or they were damaged."""
-        states = self.find(shard)
-        if states is None:
-            key = layout.trunk_states(self._trunk, shard.sha256)
+        """A shard's states ``(rows, hidden_size)``.
+
+        Raises:
+            TrainingError: there are none, or they were damaged; damaged ones have then been deleted.
+        """
+        key = self._key(shard)
+        data = self._store.find_view(key)
+        if data is None or not self._is_whole(data, shard):
+            if data is not None:
+                self._store.delete(key)
             raise TrainingError(
                 f"{self._store.url}/{key}: the states of the frozen trunk for shard {shard.index} are gone, or were damaged and "
                 "have been deleted: start the run again, and only this shard's are computed again"
             )
-        return states
+        return np.frombuffer(data[_DIGEST_BYTES:], dtype=_DTYPE).reshape(shard.rows, self.hidden_size)
 
     def write(self, shard: Shard, states: npt.NDArray[np.float32]) -> None:
         """Keep a shard's states, unless they are kept already."""
         data = np.ascontiguousarray(states, dtype=_DTYPE).data.cast("B")
-        self._store.create(layout.trunk_states(self._trunk, shard.sha256), b"".join([_digest(data), data]))
+        self._store.create(self._key(shard), b"".join([_digest(data), data]))
+
+    def _key(self, shard: Shard) -> str:
+        return layout.trunk_states(self._trunk, shard.sha256)
+
+    def _is_whole(self, data: memoryview, shard: Shard) -> bool:
+        return len(data) == self._object_bytes(shard) and _digest(data[_DIGEST_BYTES:]) == data[:_DIGEST_BYTES]
+
+    def _object_bytes(self, shard: Shard) -> int:
+        return _DIGEST_BYTES + shard.rows * self.hidden_size * _DTYPE.itemsize
 
 
 def describe_trunk(student: Student, dtype: str) -> dict[str, Any]:
     """Everything that changes a trunk's pooled states: weights, architecture, tokens, pooling and number format, not the heads."""
     config: StudentConfig = student.config
     return {
+        "method": _METHOD,
         "weights": weights_digest(student.backbone),
         "architecture": _architecture(student.backbone.config),
         "tokenizer": _tokenizer_digest(student.tokenizer),
@@ -113,7 +130,8 @@ def _architecture(config: Any) -> dict[str, Any]:
 def _tokenizer_digest(tokenizer: Any) -> str:
     tree = json.loads(tokenizer.backend_tokenizer.to_str())
     # Where to cut and pad is set by each call.
-    return fingerprint({key: value for key, value in tree.items() if key not in {"truncation", "padding"}})
+    rules = {key: value for key, value in tree.items() if key not in {"truncation", "padding"}}
+    return fingerprint({"rules": rules} | {name: getattr(tokenizer, name) for name in _TOKENIZER_STATE})
 
 
 def _digest(data: memoryview) -> bytes:

@@ -62,6 +62,8 @@ def fill(
 ) -> None:
     """Compute and keep the states of every shard that has none. Every worker calls it, and returns when all are done.
 
+    Where nothing is to be done, it costs a LIST: what is stored is checked when it is read.
+
     The shards are dealt to the workers. A worker that is killed loses at most the shard it is at; the next call goes on there.
     Every worker makes the same number of calls of ``embed``, idle ones if need be, because ZeRO-3 gathers weights in each.
 
@@ -96,9 +98,7 @@ def fill(
 
 def _chunks(cache: TrunkCache, store: ObjectStore, shards: Sequence[Shard], encoder: TextEncoder) -> Iterator[_Chunk]:
     """The shards without states, in pieces of texts of like length."""
-    for shard in shards:
-        if cache.find(shard) is not None:
-            continue
+    for shard in cache.missing(shards):
         table = read_shard(store, shard)
         order = np.argsort(pc.utf8_length(table["text"]).to_numpy(), kind="stable")[::-1]
         for begin in range(0, shard.rows, _CHUNK_ROWS):
