@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import GteConfig
+import transformers
+
+from mtd_ray.errors import RecipeError
+
+if TYPE_CHECKING:
+    from transformers import GteConfig
 
 PUBLISHED_TYPE = "new"
 
@@ -27,14 +32,28 @@ def gte_config(published: Mapping[str, Any]) -> GteConfig:
     """The published ``config.json`` as the config of transformers' own implementation, which computes the same.
 
     Raises:
+        RecipeError: the installed transformers does not have these models.
         ValueError: the config asks for something that transformers' implementation does not have.
     """
+    architecture = _gte_config_class()
     for key, wanted in _REQUIRED.items():
         if published.get(key, wanted) != wanted:
             raise ValueError(f"{key} {published[key]!r} of its config needs the code that ships with it, which is never run")
-    names = {field.name for field in fields(GteConfig)} - {"rope_parameters", "dtype"}
+    names = {field.name for field in fields(architecture)} - {"rope_parameters", "dtype"}
     kept = {key: value for key, value in published.items() if key in names}
-    return GteConfig(**kept, rope_parameters=_rope(published))
+    return architecture(**kept, rope_parameters=_rope(published))
+
+
+def _gte_config_class() -> type[GteConfig]:
+    # Here, so that a machine with an older transformers can have every other student.
+    try:
+        from transformers import GteConfig
+    except ImportError:
+        raise RecipeError(
+            f"student.model: a gte-v1.5 model needs transformers 5.23 or newer, and this machine has {transformers.__version__}: "
+            "pip install 'transformers>=5.23', or choose another student"
+        ) from None
+    return GteConfig
 
 
 def _rope(published: Mapping[str, Any]) -> dict[str, Any]:

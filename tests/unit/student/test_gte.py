@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
@@ -18,6 +21,7 @@ from mtd_ray.config import StudentConfig
 from mtd_ray.errors import RecipeError
 from mtd_ray.export import export_student
 from mtd_ray.student import Student, pad_tokens, tokenize
+from mtd_ray.student.gte import gte_config
 from tests.tiny_models import SPECIAL, WORDS
 
 HIDDEN, HEADS, LAYERS, INNER, VOCABULARY = 32, 4, 2, 48, 128
@@ -145,6 +149,13 @@ def test_a_published_folder_computes_what_it_computes_with_its_own_code(tmp_path
     torch.testing.assert_close(states, expected, atol=2e-5, rtol=1e-4)
     packed = student.pool_packed(ids[0], torch.tensor([0, ids.shape[1]], dtype=torch.int32), 64)
     torch.testing.assert_close(packed[0], expected.mean(0), atol=2e-5, rtol=1e-4)
+
+
+def test_a_transformers_without_these_models_is_told_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace())
+    monkeypatch.setattr(transformers, "__version__", "5.17.0")
+    with pytest.raises(RecipeError, match=r"needs transformers 5\.23 or newer, and this machine has 5\.17\.0"):
+        gte_config(published_config())
 
 
 def test_its_student_is_exported_for_everyone(tmp_path: Path) -> None:
