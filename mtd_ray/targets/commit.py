@@ -135,9 +135,8 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
     if len(ids) != part.rows:
         raise TargetError(f"shard {part.shard.index} part {part.index} has {part.rows} rows, {len(ids)} were given")
     data = encode_vectors(vectors, ids, failures)
-    file = layout.part_data(teacher_fp, part.shard.sha256, part.index, uuid.uuid4().hex)
     commit = PartCommit(
-        file=file,
+        file=layout.part_data(teacher_fp, part.shard.sha256, part.index, uuid.uuid4().hex),
         rows=part.rows,
         failed_rows=len(failures),
         sha256=sha256(data),
@@ -150,17 +149,17 @@ def write_part(  # noqa: PLR0917 (a part and what belongs to its rows)
         teacher=teacher_fp,
         usd=usd,
     )
-    store.put(file, data)
-    key = layout.part_commit(teacher_fp, part.shard.sha256, part.index)
-    if store.create(key, commit.to_json()) or _is_own(store, key, commit):
-        return commit
-    store.delete(file)
-    return None
+    return commit if _publish(store, layout.part_commit(teacher_fp, part.shard.sha256, part.index), commit, data) else None
 
 
-def _is_own(store: ObjectStore, key: str, commit: PartCommit) -> bool:
-    # A create whose answer was lost is sent again and then finds its own object. Deleting the file now would break the commit.
-    return store.find(key) == commit.to_json()
+def _publish(store: ObjectStore, key: str, commit: PartCommit, data: bytes) -> bool:
+    """Write a part's data, then its commit. False when another commit was there before; the data are then deleted again."""
+    store.put(commit.file, data)
+    # A create whose answer was lost is sent again and then finds its own object. Deleting the file then would break the commit.
+    if store.create(key, commit.to_json()) or store.find(key) == commit.to_json():
+        return True
+    store.delete(commit.file)
+    return False
 
 
 def committed_parts(store: ObjectStore, teacher_fp: str) -> dict[tuple[str, int], str]:
