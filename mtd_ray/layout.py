@@ -18,6 +18,7 @@ runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/<attempt>/…    files, and `rank-<rank>.json` of each worker that has written its own
 runs/<run>/checkpoints/<stage>-<step>/commit.json    a checkpoint exists when, and only when, this object exists
 runs/<run>/checkpoints/<stage>-<step>/score.json     what its weights scored on the evaluation pairs
+runs/<run>/checkpoints/<stage>-<step>/scoring.json   its weights are being measured: it must not be deleted now
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
 runs/<run>/student/…                                 the exported folder, then `manifest.json`
 runs/<run>/untrained/…                               the same student before its first step
@@ -176,6 +177,10 @@ def checkpoint_commit(name: str, stage: int, step: int) -> str:
 
 def checkpoint_score(name: str, stage: int, step: int) -> str:
     return f"{run_checkpoint(name, stage, step)}/score.json"
+
+
+def checkpoint_scoring(name: str, stage: int, step: int) -> str:
+    return f"{run_checkpoint(name, stage, step)}/scoring.json"
 
 
 def position_of_commit(key: str) -> tuple[int, int] | None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from mtd_ray.distill.checkpoints.checkpoint import Position
+from mtd_ray import layout
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
 from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.objects import ObjectStore
 
@@ -33,3 +39,24 @@ def committed(store: ObjectStore, position: Position, *, resumable: bool = True,
     writer = CheckpointWriter(store, "run", keep=keep)
     begin(writer, position, resumable=resumable)
     writer.finish()
+
+
+def unfinished(store: ObjectStore, position: Position, *, hours: float = 0) -> str:
+    """Key of a file of an attempt that has no commit, and that long ago wrote its last."""
+    key = f"{layout.checkpoint_attempt('run', position.stage, position.step, 'other')}/weights.safetensors"
+    store.put(key, b"")
+    aged(store, key, hours)
+    return key
+
+
+def aged(store: ObjectStore, key: str, hours: float) -> None:
+    """Make an object of a local folder older than it is."""
+    then = time.time() - 3600 * hours
+    os.utime(Path(store.url) / key, (then, then))
+
+
+def scored(store: ObjectStore, position: Position, mean: float) -> dict[str, object]:
+    """Give a checkpoint of the run ``run`` a score."""
+    score = {"attempt": Checkpoints(store, "run").read(position).attempt, "mean": mean, "scores": {"docs": mean}}
+    store.put(layout.checkpoint_score("run", position.stage, position.step), json.dumps(score).encode())
+    return score

@@ -12,11 +12,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from mtd_ray import layout
 from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
-from mtd_ray.distill.checkpoints.retention import read_scores
-from mtd_ray.distill.checkpoints.scoring import score_checkpoint
+from mtd_ray.distill.checkpoints.retention import best_of, read_scores
+from mtd_ray.distill.checkpoints.scoring import release, score_checkpoint, spare
 from mtd_ray.distill.loop import TrainingJob
-from mtd_ray.errors import MtdError
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 5.0
@@ -26,7 +26,9 @@ _CPUS = 0.1
 
 @contextmanager
 def checkpoints_scored(job: TrainingJob, told: Callable[[float], None]) -> Iterator[None]:
-    """Score new checkpoints for as long as the context lasts, if the recipe wants it. What goes wrong with it is only logged.
+    """Score new checkpoints for as long as the context lasts, if the recipe wants it, and log at its end which one was best.
+
+    What goes wrong with it is only logged.
 
     Args:
         told: of each score, the mean over the evaluation sets.
@@ -49,6 +51,7 @@ def checkpoints_scored(job: TrainingJob, told: Callable[[float], None]) -> Itera
         ended.set()
         thread.join()
         evaluator.stop()
+        evaluator.tell_best()
 
 
 class _Evaluator:
@@ -57,23 +60,50 @@ class _Evaluator:
         self._checkpoints = Checkpoints(job.store, job.recipe.run_name)
         self._tried: set[Position] = set()
         self._running: tuple[Any, Position] | None = None
+        self._complaint = ""
 
     def look(self) -> None:
         """Take the result of a task that has ended; start the next one."""
-        try:
+        with self._survived():
             if self._running is not None and ray.wait([self._running[0]], timeout=0)[0]:
-                self._end(*self._running)
-                self._running = None
+                ended, self._running = self._running, None
+                self._end(*ended)
             if self._running is None and (position := self._next()) is not None:
-                self._tried.add(position)
+                # Before the task, which may have to wait for its place on a node.
+                spare(self._job.store, self._job.recipe, position)
                 self._running = self._start(position), position
-        except (MtdError, RayError) as error:
-            _LOG.warning("checkpoints cannot be scored just now: %s", error)
+                self._tried.add(position)
 
     def stop(self) -> None:
         """The run is over: what is still being measured is measured again by the evaluation of the whole run."""
-        if self._running is not None:
-            ray.cancel(self._running[0])
+        with self._survived():
+            if self._running is not None:
+                ref, position = self._running
+                ray.cancel(ref)
+                release(self._job.store, self._job.recipe, position)
+
+    def tell_best(self) -> None:
+        """Log which of the checkpoints that are there scored best."""
+        with self._survived():
+            scores = read_scores(self._job.store, self._job.recipe.run_name)
+            means: dict[Position, float] = {position: score["mean"] for position, score in scores.items()}
+            if (best := best_of(means)) is not None:
+                key = layout.run_checkpoint(self._job.recipe.run_name, best.stage, best.step)
+                _LOG.info("   best score: %.2f after %s (%s)", 100 * means[best], _name(self._job, best), key)
+
+    @contextmanager
+    def _survived(self) -> Iterator[None]:
+        """What goes wrong inside is logged, and once as long as it stays the same: training goes on without scores."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the Rust libraries is no Exception
+            if str(error) != self._complaint:
+                self._complaint = str(error)
+                _LOG.warning("checkpoints cannot be scored just now: %s", error)
+        else:
+            self._complaint = ""
 
     def _next(self) -> Position | None:
         known = self._tried | read_scores(self._job.store, self._job.recipe.run_name).keys()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest, read_pairs
-from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, Position
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.evaluate.models import student_vectors
 from mtd_ray.evaluate.texts import RetrievalTexts
@@ -20,7 +23,7 @@ from mtd_ray.student import Student
 
 
 def score_checkpoint(store: ObjectStore, recipe: Recipe, manifest: Manifest, position: Position) -> dict[str, float]:
-    """Measure a checkpoint on the CPU and keep what it scored beside it.
+    """Measure a checkpoint on the CPU and keep what it scored beside it. Meanwhile no sweep deletes it.
 
     It is measured at the size that the exported folder uses by default or, where its stage does not train that, at the largest that
     it does train.
@@ -31,22 +34,56 @@ def score_checkpoint(store: ObjectStore, recipe: Recipe, manifest: Manifest, pos
     Raises:
         MtdError: the checkpoint or the pairs cannot be read.
     """
+    with _spared(store, recipe, position):
+        checkpoint = Checkpoints(store, recipe.run_name).read(position)
+        scores = _measured(store, recipe, manifest, checkpoint)
+        head = scored_head(recipe, position)
+        record = {"attempt": checkpoint.attempt, "head": head, "mean": fmean(scores.values()), "scores": scores}
+        _keep_score(store, recipe, position, record)
+    return scores
+
+
+def spare(store: ObjectStore, recipe: Recipe, position: Position) -> None:
+    """Keep a checkpoint from being swept for the next hour."""
+    store.put(layout.checkpoint_scoring(recipe.run_name, position.stage, position.step), b"{}")
+
+
+def release(store: ObjectStore, recipe: Recipe, position: Position) -> None:
+    """Let a checkpoint be swept again."""
+    store.delete(layout.checkpoint_scoring(recipe.run_name, position.stage, position.step))
+
+
+@contextmanager
+def _spared(store: ObjectStore, recipe: Recipe, position: Position) -> Iterator[None]:
+    spare(store, recipe, position)
+    try:
+        yield
+    finally:
+        release(store, recipe, position)
+
+
+def _measured(store: ObjectStore, recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
     from mtd_ray.evaluate.score import score  # mteb takes seconds to import, and only here
 
-    checkpoints = Checkpoints(store, recipe.run_name)
     student = Student.build(recipe.student, recipe.seed)
-    checkpoints.load_student(checkpoints.read(position), student)
-    head = scored_head(recipe, position)
+    Checkpoints(store, recipe.run_name).load_student(checkpoint, student)
+    head = scored_head(recipe, checkpoint.position)
     scores: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="mtd-ray-score-") as folder:
         export_student(student, Path(folder), card=None)
         encoder = StudentEncoder.load(folder, device="cpu")
         for task, key in manifest.pairs.items():
+            spare(store, recipe, checkpoint.position)
             texts = RetrievalTexts.from_pairs(task, read_pairs(store, key, manifest.pairs_sha256[task]))
             scores[task] = score(texts, student_vectors(encoder, texts, (head,))[head])
-    record = {"head": head, "mean": fmean(scores.values()), "scores": scores}
-    store.put(layout.checkpoint_score(recipe.run_name, position.stage, position.step), json.dumps(record).encode())
     return scores
+
+
+def _keep_score(store: ObjectStore, recipe: Recipe, position: Position, record: dict[str, Any]) -> None:
+    key = layout.checkpoint_score(recipe.run_name, position.stage, position.step)
+    store.put(key, json.dumps(record).encode())
+    if not store.exists(layout.checkpoint_commit(recipe.run_name, position.stage, position.step)):
+        store.delete(key)  # it was swept meanwhile: a score without a checkpoint is a left-over
 
 
 def scored_head(recipe: Recipe, position: Position) -> int:

@@ -3,14 +3,16 @@
 Training waits only until its state is copied into memory. A thread of each worker writes, hashes and uploads the worker's own
 files, and says so in a ``rank-….json`` beside them; the thread of worker 0 waits for those of all workers and then creates
 ``commit.json``. Threads speak to each other through the store alone, never by collectives, which belong to training. A process that
-dies at any point leaves a whole checkpoint or none, and files that the sweep after a later commit deletes.
+dies at any point leaves a whole checkpoint or none, and files that a later sweep deletes.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -28,8 +30,13 @@ from mtd_ray.distill.checkpoints.retention import sweep
 from mtd_ray.errors import MtdError, StorageError
 from mtd_ray.objects import ObjectStore
 
+_LOG = logging.getLogger(__name__)
+
 _POLL_S = 0.2
 _LAST_WAIT_S = 60.0
+# For the other workers' files when worker 0, which has the most to upload, is ready.
+_PATIENCE_S = 1800.0
+_ANOTHER = "see whether another job trains the same run or deletes its files, end it, and run again"
 
 
 class Saved(Protocol):
@@ -99,11 +106,15 @@ class CheckpointWriter:
         try:
             _raise_first(_gathered(_error_of(pending.uploaded)))
             _raise_first(_gathered(_error_of(pending.committed)))
+            pending.join(_LAST_WAIT_S)
         finally:
             pending.give_up()
 
     def _sweep(self) -> None:
-        self.scores = sweep(self._store, self._run, self._keep)
+        try:
+            self.scores = sweep(self._store, self._run, self._keep)
+        except BaseException as error:  # a panic of the Rust libraries too: what is not deleted costs space, and no training
+            _LOG.warning("old checkpoints of %s were not all deleted; training goes on: %s", self._run, error)
 
     def close(self) -> None:
         """After an error of this worker: leave a checkpoint that is under way a little time to be committed."""
@@ -146,7 +157,9 @@ class _Upload:
     def _do(self, first: Callable[[], None], after: Callable[[], None]) -> None:
         _settle(self.uploaded, self._upload)
         if self.rank == 0 and self.uploaded.exception() is None:
-            _settle(self.committed, lambda: self._commit(first, after))
+            _settle(self.committed, lambda: self._commit(first))
+            if self.committed.exception() is None:
+                after()
         else:
             self.committed.set_result(None)
 
@@ -161,23 +174,33 @@ class _Upload:
                 path.unlink()
         self.store.put(self._part(self.rank), json.dumps(files).encode())
 
-    def _commit(self, first: Callable[[], None], after: Callable[[], None]) -> None:
+    def _commit(self, first: Callable[[], None]) -> None:
         first()
         files: dict[str, str] = {}
         for rank in range(self.checkpoint.workers):
             files |= self._files_of(rank)
         whole = replace(self.checkpoint, files=files)
-        # The first one to commit wins: a checkpoint that somebody may be reading is never exchanged for another.
         key = layout.checkpoint_commit(self.run, whole.stage, whole.step)
+        if (missing := files.keys() - self._written()) and not self.store.exists(key):
+            raise StorageError(f"{min(missing)} is gone from {self.store.url}/{self._prefix} before the commit: {_ANOTHER}")
+        # The first one to commit wins: a checkpoint that somebody may be reading is never exchanged for another.
         self.store.create(key, json.dumps(asdict(whole), indent=1).encode())
-        after()
 
     def _files_of(self, rank: int) -> dict[str, str]:
+        deadline = time.monotonic() + _PATIENCE_S
         while (part := self.store.find(self._part(rank))) is None:
             if self._given_up.wait(_POLL_S):
                 raise StorageError(f"worker {rank} has not written its part of the checkpoint {self._prefix}")
+            if time.monotonic() > deadline:
+                raise StorageError(
+                    f"{self.store.url}/{self._part(rank)} did not appear in {_PATIENCE_S / 60:.0f} minutes: {_ANOTHER}"
+                )
         files: dict[str, str] = json.loads(part)
         return files
+
+    def _written(self) -> set[str]:
+        """Names of the files that are there."""
+        return {info.key.removeprefix(f"{self._prefix}/") for info in self.store.list(self._prefix)}
 
     def _part(self, rank: int) -> str:
         return layout.checkpoint_part(self.run, self.checkpoint.stage, self.checkpoint.step, self.checkpoint.attempt, rank)
@@ -190,7 +213,7 @@ class _Upload:
 def _settle(future: Future[None], call: Callable[[], None]) -> None:
     try:
         call()
-    except Exception as error:
+    except BaseException as error:  # a panic of the Rust libraries is no Exception, and training must not wait for ever
         future.set_exception(error)
     else:
         future.set_result(None)

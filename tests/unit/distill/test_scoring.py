@@ -64,11 +64,33 @@ def test_weights_are_measured_and_the_score_stands_beside_them(local_store: Obje
     writer.finish()
     scores = score_checkpoint(local_store, recipe, manifest, position)
     assert scores["same"] > 0.5
-    assert read_scores(local_store, recipe.run_name)[position] == {"head": 16, "mean": scores["same"], "scores": scores}
+    score = read_scores(local_store, recipe.run_name)[position]
+    assert score == {"attempt": score["attempt"], "head": 16, "mean": scores["same"], "scores": scores}
 
     damaged = replace(manifest, pairs_sha256={"same": "0" * 64})
     with pytest.raises(MtdError, match="evaluation pairs"):
         score_checkpoint(local_store, recipe, damaged, position)
+    assert not local_store.exists(layout.checkpoint_scoring(recipe.run_name, 1, 4))
+
+
+def test_it_is_spared_while_it_is_measured_and_leaves_no_score_when_it_was_swept_all_the_same(
+    local_store: ObjectStore, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spared: list[bool] = []
+
+    def swept(*_: object) -> float:
+        spared.append(local_store.exists(layout.checkpoint_scoring(recipe.run_name, 1, 4)))
+        local_store.delete(layout.checkpoint_commit(recipe.run_name, 1, 4))
+        return 0.5
+
+    monkeypatch.setattr("mtd_ray.evaluate.score.score", swept)
+    writer = CheckpointWriter(local_store, recipe.run_name, keep=2)
+    engine = Untrained(Student.build(recipe.student, recipe.seed))
+    writer.save(Position(1, 4), engine, seconds=1.0, corpus="these texts", resumable=True)
+    writer.finish()
+    score_checkpoint(local_store, recipe, manifest_with_pairs(local_store), Position(1, 4))
+    assert spared == [True]
+    assert not {"score.json", "scoring.json"} & {info.key.split("/")[-1] for info in local_store.list("runs")}
 
 
 def test_the_head_that_is_exported_is_measured_where_its_stage_trains_it(local_store: ObjectStore) -> None:
