@@ -122,7 +122,8 @@ def _krylov_subspace(blocks: Sequence[Tensor], width: int) -> Tensor:
             pushed = torch.linalg.qr(pushed - basis @ (basis.T @ pushed)).Q
         newest, basis = pushed, torch.cat([basis, pushed], dim=-1)
     # With little more rows than directions the last rounds add only rounding noise, which need not be orthogonal to what is there.
-    return torch.linalg.qr(basis).Q
+    orthonormal: Tensor = torch.linalg.qr(basis).Q
+    return orthonormal
 
 
 def _signed(directions: Tensor) -> Tensor:

@@ -1,14 +1,11 @@
-"""Trackers, through small stand-ins with the real packages' signatures."""
+"""What each tracker is given, and what a resumed run finds there, through stand-ins of the real packages."""
 
 from __future__ import annotations
 
-import sys
-import threading
 import tomllib
 from collections.abc import Mapping
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -16,19 +13,12 @@ import pytest
 from mtd_ray.config import Recipe, TrainConfig
 from mtd_ray.distill.checkpoints.checkpoint import Position
 from mtd_ray.distill.numbers.metrics import MetricsLog, StepMetrics
-from mtd_ray.distill.numbers.trackers import InBackground, Tracker, check_trackers, open_trackers
+from mtd_ray.distill.numbers.trackers import check_trackers, open_trackers
 from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.run import run_recipe
 from tests.tiny_run import tiny_recipe
-
-
-def installed(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> None:
-    module = ModuleType(name)
-    module.__spec__ = ModuleSpec(name, loader=None)
-    for key, value in contents.items():
-        setattr(module, key, value)
-    monkeypatch.setitem(sys.modules, name, module)
+from tests.unit.distill.fake_trackers import FakeMlflowClient, FakeWandb, installed
 
 
 def drawn(recipe: Recipe, points: Mapping[int, Mapping[str, float]]) -> None:
@@ -36,39 +26,6 @@ def drawn(recipe: Recipe, points: Mapping[int, Mapping[str, float]]) -> None:
     for step, scalars in points.items():
         tracker.log(scalars, step)
     tracker.close()
-
-
-class FakeWandb:
-    """Keeps runs by id, as the server does."""
-
-    def __init__(self) -> None:
-        self.runs: dict[str, dict[str, Any]] = {}
-
-    def init(
-        self,
-        *,
-        project: str,
-        id: str,  # noqa: A002
-        name: str,
-        resume: str,
-        config: dict[str, Any],
-        allow_val_change: bool,
-    ) -> SimpleNamespace:
-        assert resume == "allow"
-        run = self.runs.setdefault(id, {"project": project, "name": name, "points": [], "axes": {}, "finished": 0})
-        run["config"] = config
-
-        def log(data: dict[str, Any], step: int | None = None) -> None:
-            assert step is None, "its own counter refuses steps that are done again"
-            run["points"].append(data)
-
-        def define_metric(name: str, step_metric: str | None = None) -> None:
-            run["axes"][name] = step_metric
-
-        def finish() -> None:
-            run["finished"] += 1
-
-        return SimpleNamespace(log=log, define_metric=define_metric, finish=finish)
 
 
 def test_a_resumed_run_goes_on_in_the_same_wandb_run(local_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,47 +52,6 @@ def test_the_recipe_is_sent_without_its_secrets(local_store: ObjectStore, monkey
     assert config["stages"][0]["heads"]["16"]["ranking"] == 20.0
     assert config["teachers"]["alpha"]["api_key"] == "env:OPENAI_API_KEY"
     assert "sk-secret" not in repr(config)
-
-
-class FakeMlflowClient:
-    """The server's state is the class's, as every client sees the same."""
-
-    experiments: dict[str, str] = {}  # noqa: RUF012
-    runs: dict[str, SimpleNamespace] = {}  # noqa: RUF012
-
-    def get_experiment_by_name(self, name: str) -> SimpleNamespace | None:
-        return SimpleNamespace(experiment_id=self.experiments[name]) if name in self.experiments else None
-
-    def create_experiment(self, name: str) -> str:
-        assert name not in self.experiments
-        return self.experiments.setdefault(name, "7")
-
-    def search_runs(self, experiment_ids: list[str], filter_string: str = "", max_results: int = 1000) -> list[SimpleNamespace]:
-        key, value = filter_string.removeprefix("tags.").split(" = ")
-        return [run for run in self.runs.values() if run.experiment in experiment_ids and run.tags.get(key) == value.strip("'")]
-
-    def create_run(
-        self, experiment_id: str, start_time: int | None = None, tags: dict[str, str] | None = None, run_name: str | None = None
-    ) -> SimpleNamespace:
-        run = SimpleNamespace(
-            info=SimpleNamespace(run_id=f"run-{len(self.runs)}"), experiment=experiment_id, tags=tags, name=run_name,
-            status="RUNNING", metrics=[], params={},
-        )  # fmt: skip
-        self.runs[run.info.run_id] = run
-        return run
-
-    def log_batch(self, run_id: str, metrics: Any = (), params: Any = (), tags: Any = ()) -> None:
-        assert len(params) <= 100
-        run = self.runs[run_id]
-        assert run.status == "RUNNING"
-        run.metrics += metrics
-        run.params |= params
-
-    def update_run(self, run_id: str, status: str | None = None, name: str | None = None) -> None:
-        self.runs[run_id].status = status
-
-    def set_terminated(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
-        self.runs[run_id].status = "FINISHED"
 
 
 def test_a_resumed_run_is_found_by_its_tag_in_mlflow(local_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,59 +104,6 @@ def test_each_tracker_has_an_extra_that_installs_it() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name in get_args(get_args(TrainConfig.model_fields["trackers"].annotation)[0]):
         assert [required.startswith(name) for required in project["optional-dependencies"][name]] == [True]
-
-
-class Failing:
-    def __init__(self) -> None:
-        self.asked: list[int] = []
-
-    def log(self, scalars: Mapping[str, float], step: int) -> None:
-        self.asked.append(step)
-        if step == 4:
-            raise ConnectionError("no route to host")
-
-    def close(self) -> None:
-        raise AssertionError("a dropped tracker is not asked again")
-
-
-def test_a_tracker_that_fails_is_dropped_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    failing = Failing()
-    tracker = InBackground("wandb", lambda: failing)
-    for step in (2, 4, 6, 8):
-        tracker.log({"loss/total": 1.0}, step)
-    tracker.close()
-    tracker.log({"loss/total": 1.0}, 10)
-    assert failing.asked == [2, 4]
-    (record,) = caplog.records
-    assert "wandb failed and is dropped; training goes on" in record.getMessage()
-    assert "no route to host" in record.getMessage()
-
-
-def test_a_tracker_that_cannot_be_opened_is_dropped_too(caplog: pytest.LogCaptureFixture) -> None:
-    def opened() -> Tracker:
-        raise RuntimeError("not logged in")
-
-    tracker = InBackground("wandb", opened)
-    tracker.log({"loss/total": 1.0}, 2)
-    tracker.close()
-    assert ["not logged in" in record.getMessage() for record in caplog.records] == [True]
-
-
-def test_a_tracker_that_hangs_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
-    answered = threading.Event()
-
-    class Hanging(Failing):
-        def log(self, scalars: Mapping[str, float], step: int) -> None:
-            answered.wait()
-
-        def close(self) -> None:
-            pass
-
-    tracker = InBackground("mlflow", Hanging, patience_s=0.01)
-    tracker.log({"loss/total": 1.0}, 2)
-    tracker.close()
-    answered.set()
-    assert "tracker mlflow has not taken the last numbers in 0.01 s" in caplog.records[0].getMessage()
 
 
 def test_what_is_logged_and_what_checkpoints_score_reaches_the_trackers(
