@@ -8,8 +8,12 @@ killed. So the product has no hooks: the points are wrapped around its functions
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,66 +69,68 @@ def _harvest(recipe_file: str, job: Any) -> dict[str, Any]:
 
 
 def _with_points(folder: str, points: tuple[str, ...], unwritten_s: float, tick_s: float, settled_s: float) -> Any:
-    """The function Ray calls in every worker process before anything else. It holds what it needs: no worker knows this file."""
+    """The function Ray calls in every worker process before anything else. What it calls goes along: no worker knows this file."""
 
     def wrap_points() -> None:
-        import functools
-        import json
-        import os
-        import time
-        from pathlib import Path
-
         from mtd_ray.harvest import budget, worker
         from mtd_ray.harvest.attempt import Attempt
         from mtd_ray.objects import ObjectStore
 
-        def plan() -> dict[str, Any]:
-            try:
-                return json.loads((Path(folder) / "plan.json").read_text())  # type: ignore[no-any-return]
-            except (OSError, ValueError):
-                return {}
-
-        def passes(point: str) -> None:
-            wanted = plan()
-            on_node = wanted.get("node") in (None, os.environ.get("CRASH_NODE"))
-            if wanted.get("point") != point or not on_node:
-                return
-            notes = Path(folder) / wanted["run"]
-            for number in range(wanted["pass"] + 1):
-                try:
-                    (notes / f"pass-{number}").touch(exist_ok=False)
-                except FileExistsError:
-                    continue
-                if number == wanted["pass"]:
-                    (notes / "writing").write_text(str(os.getpid()))
-                    (notes / "writing").rename(notes / "reached")
-                    while not (notes / "go").exists():
-                        time.sleep(0.01)
-                return
-
-        def around(owner: Any, method: str, part_of_key: str, before: str | None, after: str | None) -> None:
-            inner = getattr(owner, method)
-
-            @functools.wraps(inner)
-            def wrapped(self: Any, key: Any, *rest: Any) -> Any:
-                meant = not part_of_key or part_of_key in key
-                if meant and before:
-                    passes(before)
-                result = inner(self, key, *rest)
-                if meant and after:
-                    passes(after)
-                return result
-
-            setattr(owner, method, wrapped)
-
-        around(Attempt, "add", "", points[0], None)
-        around(ObjectStore, "put", "/micro/", points[1], points[2])
-        around(ObjectStore, "put", "/data/", points[3], points[4])
-        around(ObjectStore, "create", "/commit/", None, points[5])
-        around(ObjectStore, "delete", "/micro/", points[6], points[7])
+        passes = functools.partial(_pass, Path(folder))
+        _wrap(Attempt, "add", "", passes, before=points[0], after=None)
+        _wrap(ObjectStore, "put", "/micro/", passes, before=points[1], after=points[2])
+        _wrap(ObjectStore, "put", "/data/", passes, before=points[3], after=points[4])
+        _wrap(ObjectStore, "create", "/commit/", passes, before=None, after=points[5])
+        _wrap(ObjectStore, "delete", "/micro/", passes, before=points[6], after=points[7])
         worker._UNWRITTEN_S, worker._TICK_S, budget._SETTLED_WITHIN_S = unwritten_s, tick_s, settled_s
 
     return wrap_points
+
+
+def _wrap(
+    owner: Any, method: str, part_of_key: str, passes: Callable[[str], None], *, before: str | None, after: str | None
+) -> None:
+    """Let the calls of a method that are meant pass a point before, and one after."""
+    inner = getattr(owner, method)
+
+    @functools.wraps(inner)
+    def wrapped(self: Any, key: Any, *rest: Any) -> Any:
+        meant = not part_of_key or part_of_key in key
+        if meant and before:
+            passes(before)
+        result = inner(self, key, *rest)
+        if meant and after:
+            passes(after)
+        return result
+
+    setattr(owner, method, wrapped)
+
+
+def _pass(folder: Path, point: str) -> None:
+    """Stop here until told to go on, when the plan is to stop at this point's so many-th pass."""
+    wanted = _plan(folder)
+    on_node = wanted.get("node") in (None, os.environ.get("CRASH_NODE"))
+    if wanted.get("point") != point or not on_node:
+        return
+    notes = folder / wanted["run"]
+    for number in range(wanted["pass"] + 1):
+        try:
+            (notes / f"pass-{number}").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        if number == wanted["pass"]:
+            (notes / "writing").write_text(str(os.getpid()))
+            (notes / "writing").rename(notes / "reached")
+            while not (notes / "go").exists():
+                time.sleep(0.01)
+        return
+
+
+def _plan(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "plan.json").read_text())  # type: ignore[no-any-return]
+    except (OSError, ValueError):
+        return {}
 
 
 if __name__ == "__main__":

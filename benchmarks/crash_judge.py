@@ -59,6 +59,20 @@ class Verdict:
             sweep(store, teacher)
             self.orphans += len(_left_over(store, teacher))
 
+    def in_words(self) -> str:
+        """What was killed, and what became of money and files."""
+        struck = ", ".join(f"{victim} {count}" for victim, count in sorted(self.struck.items()))
+        files = f"{self.left_over} files left over by finished harvests, after another sweep {self.orphans}"
+        return f"killed: {struck}; {sum(self.repaid_rows)} rows paid again in all; {files}"
+
+    def figures(self) -> dict[str, int]:
+        """By the names that stand in the benchmark's last line."""
+        alike = ("runs", "missing", "duplicated", "hash_mismatch", "over_cap", "struck_under_cap", "left_over", "orphans")
+        return {name: getattr(self, name) for name in alike} | {
+            "repaid_rows_max": max(self.repaid_rows),
+            "not_struck": self.struck["nobody"],
+        }
+
 
 def stored_hashes(recipe_file: Path) -> dict[str, str]:
     """Key of a commit → sha256 of its data file."""

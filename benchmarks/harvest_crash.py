@@ -23,27 +23,32 @@ line is one JSON object.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import queue
 import random
 import secrets
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
 from crash_driver import POINTS
 from crash_judge import Verdict, key_hits, stored_hashes
+from crash_run import (
+    PATIENCE_S,
+    ROWS,
+    USD_PER_MILLION,
+    WINDOW_ROWS,
+    Driver,
+    keep_logs,
+    newest,
+    some_faults,
+    write_recipe,
+    write_texts,
+)
 
 from mtd_ray.objects import ObjectStore
 from mtd_ray.sandbox.object_server import ObjectServer
@@ -54,78 +59,12 @@ from mtd_ray.sandbox.ray_node import RayNode
 
 VICTIMS = ("worker", "limiter", "budget", "driver", "node")
 ACTORS = {"limiter": "QuotaActor", "budget": "BudgetActor"}
-ROWS, SHARD_ROWS, PART_ROWS, DIM = 160, 64, 16, 64
-WORKERS, PARTS_IN_FLIGHT = 2, 2
-WINDOW_ROWS = WORKERS * PARTS_IN_FLIGHT * PART_ROWS
-USD_PER_MILLION = 10_000.0
 LATEST_PASS = 6
 TIGHT, AMPLE = 0.6, 2.0  # caps, in shares of what an undisturbed harvest costs; a kill makes it cost up to 1.4
 TIGHT_EVERY = 4
 # Passes at which a tight cap is struck, of other points the first: late enough that there is something to forget, and in time.
 TIGHT_PASS = {"answer before it is kept": 6, "micro-part before it is written": 2, "micro-part after it is written": 2}
-PATIENCE_S = 120.0
 ATTEMPTS = 6
-
-RECIPE = """
-name: crash
-storage: {{url: "s3://mtd-ray/{run}", endpoint: "{endpoint}"}}
-corpus: {{source: {{format: jsonl, path: {texts}}}, shard_rows: {shard_rows}}}
-teachers:
-  paid:
-    provider: openai
-    model: hash-{dim}
-    base_url: {base_url}
-    api_key: env:CRASH_KEY
-    dimensions: {dim}
-    max_inputs: 4
-    usd_per_million_tokens: {price}
-    quota: {{requests_per_minute: 6000}}
-    workers: {workers}
-    parts_in_flight: {parts_in_flight}
-    requests_in_flight: 2
-    num_cpus: 1
-    timeout_s: 5
-harvest: {{part_rows: {part_rows}, budget_usd: {budget}}}
-student: {{model: none, heads: [{dim}]}}
-evaluate: {{heldout: false}}
-stages: [{{name: one, heads: {{{dim}: {{cosine: 1}}}}, lr: 1.0e-4, steps: 1, batch_size: 2}}]
-"""
-
-
-class Driver:
-    """A process of ``crash_driver.py``, which harvests what it is told to."""
-
-    def __init__(self, folder: Path, env: dict[str, str], log: Path) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("crash_driver.py")), str(folder)]
-        pipe = subprocess.PIPE
-        with log.open("ab") as errors:
-            self.process = subprocess.Popen(command, env=os.environ | env, stdin=pipe, stdout=pipe, stderr=errors, text=True)
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-        self.answer(PATIENCE_S)
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._answers.put(line)
-
-    def ask(self, recipe: Path) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{recipe}\n")
-        self.process.stdin.flush()
-
-    def answer(self, patience_s: float) -> dict[str, Any] | None:
-        """What it says next; None when it says nothing for so long."""
-        try:
-            return json.loads(self._answers.get(timeout=patience_s))  # type: ignore[no-any-return]
-        except queue.Empty:
-            if self.process.poll() is not None:
-                raise SystemExit("the driver ended by itself; see its log") from None
-            return None
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 class Bench:
@@ -147,8 +86,7 @@ class Bench:
         self.node = self._new_node()
         self.driver = self._new_driver()
         stack.callback(self._end_driver)
-        texts = [f"text {row} tells of topic {row % 7} in {row * 31 % 97} words" for row in range(ROWS)]
-        (self.folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        write_texts(self.folder)
         self.verdict, self.turns = Verdict(), Counter[str]()
 
     def _new_node(self) -> RayNode:
@@ -175,7 +113,7 @@ class Bench:
         name, self.before = f"run-{number}", self._paid()
         tight = self.turns[victim] % TIGHT_EVERY == 0
         self.turns[victim] += 1
-        self._set_faults(self._faults(resets=not tight))
+        self._set_faults(some_faults(self.chance, resets=not tight))
         self.budget = (TIGHT if tight else AMPLE) * self.usd
         number_of_pass = TIGHT_PASS.get(point, 0) if tight else self.chance.randrange(LATEST_PASS)
         struck = self._strike(name, point, victim, 0 if victim == "node" else number_of_pass)
@@ -251,15 +189,7 @@ class Bench:
             self.node.kill()
             self.node = self._new_node()
         else:
-            os.kill(self._newest(ACTORS[victim]).pid, signal.SIGKILL)
-
-    def _newest(self, actor: str) -> psutil.Process:
-        found = []
-        for process in [*self.cluster.processes(), *self.node.processes()]:
-            with contextlib.suppress(psutil.Error):
-                if any(actor in word for word in process.cmdline()):
-                    found.append((process.create_time(), process))
-        return max(found, key=lambda pair: pair[0])[1]
+            os.kill(newest([*self.cluster.processes(), *self.node.processes()], ACTORS[victim]).pid, signal.SIGKILL)
 
     def _harvest(self, run: str) -> dict[str, Any]:
         self.driver.ask(self._recipe(run))
@@ -274,26 +204,7 @@ class Bench:
 
     def _recipe(self, run: str) -> Path:
         """Its file, with the cap that is in force now."""
-        path = self.folder / f"{run}.yaml"
-        places = {"texts": self.folder / "texts.jsonl", "endpoint": self.objects.endpoint, "base_url": self.provider.base_url}
-        sizes = {"shard_rows": SHARD_ROWS, "part_rows": PART_ROWS, "dim": DIM, "workers": WORKERS}
-        figures = {"parts_in_flight": PARTS_IN_FLIGHT, "price": USD_PER_MILLION, "budget": self.budget}
-        path.write_text(RECIPE.format(run=run, **places, **sizes, **figures))
-        return path
-
-    def _faults(self, *, resets: bool) -> list[Fault]:
-        """Some of the first requests are rejected, fail, are reset or come slowly; none of these is paid and lost.
-
-        A client cannot know that a reset request was not paid. Under a tight cap there are none: what they count for would leave
-        room for money that was forgotten.
-        """
-        at = self.chance.sample(range(2, ROWS // 4), 8)
-        faults = [
-            Fault(kind="status", status=429, retry_after=0.3, at=tuple(at[:2])),
-            Fault(kind="status", status=500, at=tuple(at[2:4])),
-            Fault(kind="slow", seconds=0.5, at=tuple(at[4:6])),
-        ]
-        return [*faults, Fault(kind="reset", at=tuple(at[6:]))] if resets else faults
+        return write_recipe(self.folder, run, self.objects.endpoint, self.provider.base_url, self.budget)
 
     def _set_faults(self, faults: list[Fault]) -> None:
         self.provider.set_faults(*faults, Fault(kind="stall", seconds=0.15))
@@ -327,30 +238,13 @@ def main() -> None:
     with ExitStack() as stack:
         bench = Bench(stack, given.seed)
         if given.keep_logs:
-            given.keep_logs.mkdir(parents=True, exist_ok=True)
-            stack.callback(
-                lambda: shutil.copytree(
-                    bench.cluster.folder / "ray", given.keep_logs / "ray", ignore=_no_sockets, dirs_exist_ok=True
-                )
-            )
-            stack.callback(lambda: shutil.copy(bench.folder / "driver.log", given.keep_logs))
+            stack.callback(keep_logs, bench.cluster.folder / "ray", bench.folder / "driver.log", given.keep_logs)
         bench.reference()
         for number, (point, victim) in enumerate(scenarios(given.runs, random.Random(given.seed))):
             bench.run(point, victim, number)
         verdict, hits = bench.verdict, bench.key_hits()
-    struck = ", ".join(f"{victim} {count}" for victim, count in sorted(verdict.struck.items()))
-    print(f"killed: {struck}; {sum(verdict.repaid_rows)} rows paid again in all; {time.monotonic() - started:.0f} s")
-    print(f"{verdict.left_over} files left over by finished harvests; after another sweep {verdict.orphans}")
-    figures = {"missing": verdict.missing, "duplicated": verdict.duplicated, "hash_mismatch": verdict.hash_mismatch}
-    paid = {"repaid_rows_max": max(verdict.repaid_rows), "window_rows": WINDOW_ROWS, "over_cap": verdict.over_cap}
-    more = {"struck_under_cap": verdict.struck_under_cap, "left_over": verdict.left_over, "orphans": verdict.orphans}
-    print(
-        json.dumps({"runs": verdict.runs} | figures | paid | {"secret_hits": hits, "not_struck": verdict.struck["nobody"]} | more)
-    )
-
-
-def _no_sockets(folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()}
+    print(f"{verdict.in_words()}; {time.monotonic() - started:.0f} s")
+    print(json.dumps(verdict.figures() | {"window_rows": WINDOW_ROWS, "secret_hits": hits}))
 
 
 if __name__ == "__main__":
