@@ -53,7 +53,8 @@ def _gte_config_class() -> type[GteConfig]:
             f"student.model: a gte-v1.5 model needs transformers 5.23 or newer, and this machine has {transformers.__version__}: "
             "pip install 'transformers>=5.23', or choose another student"
         ) from None
-    return GteConfig
+    architecture: type[GteConfig] = GteConfig
+    return architecture
 
 
 def _rope(published: Mapping[str, Any]) -> dict[str, Any]:

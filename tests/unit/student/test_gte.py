@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import transformers
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
@@ -20,8 +19,7 @@ from transformers import BertTokenizer
 from mtd_ray.config import StudentConfig
 from mtd_ray.errors import RecipeError
 from mtd_ray.export import export_student
-from mtd_ray.student import Student, pad_tokens, tokenize
-from mtd_ray.student.gte import gte_config
+from mtd_ray.student import Student, gte, pad_tokens, tokenize
 from tests.tiny_models import SPECIAL, WORDS
 
 HIDDEN, HEADS, LAYERS, INNER, VOCABULARY = 32, 4, 2, 48, 128
@@ -152,10 +150,11 @@ def test_a_published_folder_computes_what_it_computes_with_its_own_code(tmp_path
 
 
 def test_a_transformers_without_these_models_is_told_by_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace())
-    monkeypatch.setattr(transformers, "__version__", "5.17.0")
+    older = SimpleNamespace(__version__="5.17.0")
+    monkeypatch.setitem(sys.modules, "transformers", older)
+    monkeypatch.setattr(gte, "transformers", older)
     with pytest.raises(RecipeError, match=r"needs transformers 5\.23 or newer, and this machine has 5\.17\.0"):
-        gte_config(published_config())
+        gte.gte_config(published_config())
 
 
 def test_its_student_is_exported_for_everyone(tmp_path: Path) -> None:
