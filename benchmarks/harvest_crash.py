@@ -85,7 +85,7 @@ class Bench:
         self._node = stack.enter_context(ExitStack())
         self.node = self._new_node()
         self.driver = self._new_driver()
-        stack.callback(self._end_driver)
+        stack.callback(lambda: self.driver.kill())  # the one that is alive then
         write_texts(self.folder)
         self.verdict, self.turns = Verdict(), Counter[str]()
 
@@ -94,9 +94,6 @@ class Bench:
 
     def _new_driver(self) -> Driver:
         return Driver(self.folder, self.cluster.env, self.folder / "driver.log")
-
-    def _end_driver(self) -> None:
-        self.driver.kill()
 
     def reference(self) -> None:
         """A harvest that nobody disturbs: what every other must come to."""
