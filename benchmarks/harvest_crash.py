@@ -85,7 +85,7 @@ class Bench:
         self._node = stack.enter_context(ExitStack())
         self.node = self._new_node()
         self.driver = self._new_driver()
-        stack.callback(lambda: self.driver.kill())  # the one that is alive then
+        stack.callback(lambda: self.driver.kill())  # noqa: PLW0108 (the one that is alive then)
         write_texts(self.folder)
         self.verdict, self.turns = Verdict(), Counter[str]()
 
