@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +17,10 @@ from mtd_ray.distill.embed import embed_rows
 from mtd_ray.distill.fusion import FusedTarget, TargetSpec, fuse
 from mtd_ray.distill.gather import exchange_rows, gather_rows
 from mtd_ray.errors import TrainingError
-from mtd_ray.losses import HeadTarget, matryoshka_loss
+from mtd_ray.losses import HeadTarget, PairOrder, matryoshka_loss
 from mtd_ray.student import Student
+
+_NAMES_SHOWN = 10
 
 
 class Engine(Protocol):
@@ -42,7 +45,8 @@ class StepResult:
     Attributes:
         loss: of the whole batch.
         parts: of the whole batch, unweighted, by ``head/loss``; and by ``head/cosine/teacher`` the mean of ``1 − cos`` between a
-            head's numbers for a teacher and that teacher's vectors, whichever losses the head has.
+            head's numbers for a teacher and that teacher's vectors, where the head is compared with those (target ``whole`` or
+            ``cut`` and a loss of cosine, angular or l2).
         gradient_norm: before clipping.
         rows: of the whole batch.
         tokens, padded_tokens: that this worker embedded, without and with padding; 0 when the trunk's outputs came from a cache.
@@ -90,6 +94,8 @@ class Distillation(nn.Module):
         """The stage's loss over the whole batch, the same on every worker, and its detached parts by ``head/loss``."""
         device = next(self.student.parameters()).device
         target = self._fused(batch, device)
+        # Depends on targets alone, and the host waits for it: later, it would wait for the student too.
+        order = PairOrder.from_similarity(target.similarity) if target is not None and self._ranks else None
         pooled = gather_rows(self._pooled(batch, device), batch.shares)
         if len(self.answered) < len(batch.ids):
             pooled = pooled[self.answered.to(device, non_blocking=True)]
@@ -98,8 +104,12 @@ class Distillation(nn.Module):
             return torch.stack([vectors.sum() for vectors in outputs.values()]).sum(), {}
         targets = target.heads()
         weights = {head: losses.weights for head, losses in self.stage.heads.items()}
-        loss, parts = matryoshka_loss(outputs, weights, target.similarity, targets, self.stage.ranking_margin)
+        loss, parts = matryoshka_loss(outputs, weights, target.similarity, order, targets, margin=self.stage.ranking_margin)
         return loss, parts | self._teacher_cosines(outputs, target, targets)
+
+    @property
+    def _ranks(self) -> bool:
+        return any("ranking" in losses.weights for losses in self.stage.heads.values())
 
     def _fused(self, batch: Batch, device: torch.device) -> FusedTarget | None:
         """The target of the rows that any teacher has; None when there are none. Notes what is missing."""
@@ -198,8 +208,13 @@ def _spoilt_targets(module: Distillation, batch: Batch, where: str) -> str:
     ]
     return (
         f"{where}: these targets are not finite numbers; training stopped before the weights were changed. Delete the parts that "
-        f"hold them and harvest them again: {', '.join(spoilt)}"
+        f"hold them and harvest them again: {_listed(spoilt)}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_finite(value: float, what: str, where: str, batch: Batch) -> None:
@@ -207,5 +222,5 @@ def _check_finite(value: float, what: str, where: str, batch: Batch) -> None:
         return
     raise TrainingError(
         f"{where}: {what} is {value}; training stopped before the weights were changed. Lower lr, or look at the rows of this "
-        f"batch: {', '.join(batch.ids)}"
+        f"batch: {_listed(batch.ids)}"
     )

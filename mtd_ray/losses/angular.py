@@ -13,21 +13,22 @@ import math
 import torch
 from torch import Tensor
 
-from mtd_ray.losses.vectors import unit_rows
+from mtd_ray.losses.vectors import mean_over_rows, unit_rows
 
 
-def angular_loss(student: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of ``arccos(s·t) / π``, with s and t normalised here.
+def angular_loss(student: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean over the rows of ``arccos(s·t) / π``, with s and t normalised here.
 
     Args:
         student: ``(m, d)``, any length, any float type; computed in float32 or wider. A row of zeros counts one half.
         target: ``(m, d)``, any length.
+        counted: ``(m,)`` bool, the rows that the mean is taken over; None for all.
 
     Returns:
-        A scalar between 0 and 1; 0 for an empty batch. The gradient of a student row s is never longer than ``1 / (π·m·‖s‖)``.
+        A scalar between 0 and 1; 0 when no row counts. The gradient of a student row s is never longer than ``1 / (π·m·‖s‖)``.
     """
     units = unit_rows(student)
     targets = unit_rows(target.to(units.dtype))
     across = torch.linalg.vector_norm(units - targets, dim=-1)
     along = torch.linalg.vector_norm(units + targets, dim=-1)
-    return (2.0 / math.pi) * torch.atan2(across, along).sum() / max(len(units), 1)
+    return (2.0 / math.pi) * mean_over_rows(torch.atan2(across, along), counted)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mtd_ray.losses.vectors import unit_rows
+from mtd_ray.losses.vectors import mean_over_rows, unit_rows
 
 
-def cosine_loss(student: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of ``1 − s·t``, with s and t normalised here.
+def cosine_loss(student: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean over the rows of ``1 − s·t``, with s and t normalised here.
 
     Args:
         student: ``(m, d)``, any length, any float type; computed in float32 or wider. A row of zeros counts 1.
         target: ``(m, d)``, any length.
+        counted: ``(m,)`` bool, the rows that the mean is taken over; None for all.
 
     Returns:
-        A scalar between 0 and 2; 0 for an empty batch.
+        A scalar between 0 and 2; 0 when no row counts.
     """
     units = unit_rows(student)
     cosines = (units * unit_rows(target.to(units.dtype))).sum(dim=-1)
-    return (1.0 - cosines).sum() / max(len(cosines), 1)
+    return mean_over_rows(1.0 - cosines, counted)

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mtd_ray.losses.vectors import unit_rows
+from mtd_ray.losses.vectors import mean_over_rows, unit_rows
 
 
-def l2_loss(student: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of ``‖s − t‖²``, summed over the d numbers, with s and t normalised here.
+def l2_loss(student: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean over the rows of ``‖s − t‖²``, summed over the d numbers, with s and t normalised here.
 
     Args:
         student: ``(m, d)``, any length, any float type; computed in float32 or wider. A row of zeros counts 1.
         target: ``(m, d)``, any length.
+        counted: ``(m,)`` bool, the rows that the mean is taken over; None for all.
 
     Returns:
-        A scalar between 0 and 4; 0 for an empty batch.
+        A scalar between 0 and 4; 0 when no row counts.
     """
     units = unit_rows(student)
     distances = (units - unit_rows(target.to(units.dtype))).square().sum(dim=-1)
-    return distances.sum() / max(len(distances), 1)
+    return mean_over_rows(distances, counted)

@@ -18,7 +18,9 @@ from mtd_ray.losses.ranking import PairOrder, ranking_losses
 from mtd_ray.losses.similarity import similarity_loss
 from mtd_ray.losses.spread import spread_loss
 
-_POINTWISE: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+_PointwiseLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+_POINTWISE: Mapping[str, _PointwiseLoss] = {
     "cosine": cosine_loss,
     "angular": angular_loss,
     "l2": l2_loss,
@@ -43,7 +45,9 @@ def matryoshka_loss(
     outputs: Mapping[int, Tensor],
     weights: Mapping[int, Mapping[str, float]],
     similarity: Tensor,
+    order: PairOrder | None,
     targets: Mapping[int, HeadTarget],
+    *,
     margin: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the losses of every head.
@@ -51,14 +55,17 @@ def matryoshka_loss(
     Args:
         outputs: by head, ``(m, size)`` student vectors of any length and float type.
         weights: by head, weight by loss: ``cosine``, ``angular``, ``l2``, ``similarity``, ``ranking``, ``spread``.
-        similarity: ``(m, m)`` target cosines; NaN for a pair that no teacher can score. Its pairs are ordered once for all heads.
+        similarity: ``(m, m)`` target cosines; NaN for a pair that no teacher can score.
+        order: of the pairs by that similarity, for the heads with ranking; None when there are none. It is not built here: on a GPU
+            the host waits for it, which costs nothing before the student's work is queued.
         targets: of the heads with cosine, angular or l2.
         margin: of the ranking loss.
 
     Returns:
         The weighted total, and each loss without its weight and gradient by ``"{head}/{loss}"``, in the order of ``weights``.
     """
-    ranking = _ranking(outputs, [head for head, losses in weights.items() if "ranking" in losses], similarity, margin)
+    ranked = [head for head, losses in weights.items() if "ranking" in losses]
+    ranking = _ranking(outputs, ranked, order, margin) if order is not None else {}
 
     def measure(head: int, loss: str) -> Tensor:
         if loss in _POINTWISE:
@@ -72,16 +79,13 @@ def matryoshka_loss(
     return total, {f"{head}/{loss}": value.detach() for (head, loss), value in values.items()}
 
 
-def _ranking(outputs: Mapping[int, Tensor], heads: Sequence[int], similarity: Tensor, margin: float) -> dict[int, Tensor]:
-    if not heads:
-        return {}
-    losses = ranking_losses([outputs[head] for head in heads], PairOrder.from_similarity(similarity), margin)
+def _ranking(outputs: Mapping[int, Tensor], heads: Sequence[int], order: PairOrder, margin: float) -> dict[int, Tensor]:
+    losses = ranking_losses([outputs[head] for head in heads], order, margin)
     return dict(zip(heads, losses.unbind(), strict=True))
 
 
-def _compare(loss: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, target: HeadTarget) -> Tensor:
+def _compare(loss: _PointwiseLoss, vectors: Tensor, target: HeadTarget) -> Tensor:
     """The loss over the present numbers, and over the rows that have any."""
     if target.present is None:
-        return loss(vectors, target.vectors)
-    heard = target.present.any(dim=-1)
-    return loss((vectors * target.present)[heard], (target.vectors * target.present)[heard])
+        return loss(vectors, target.vectors, None)
+    return loss(vectors * target.present, target.vectors * target.present, target.present.any(dim=-1))

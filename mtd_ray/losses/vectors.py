@@ -19,6 +19,16 @@ def unit_rows(vectors: Tensor) -> Tensor:
     return vectors / torch.where(lengths > _SHORTEST, lengths, torch.inf)
 
 
+def mean_over_rows(values: Tensor, counted: Tensor | None) -> Tensor:
+    """Mean of ``(m,)`` values over the rows that ``(m,)`` bool ``counted`` names, None for all; 0 when there are none.
+
+    Nothing is picked out by the mask: on a GPU, the host would wait to learn how many there are.
+    """
+    if counted is None:
+        return values.sum() / max(len(values), 1)
+    return torch.where(counted, values, 0.0).sum() / counted.sum().clamp(min=1)
+
+
 def widen(vectors: Tensor) -> Tensor:
     """float16 and bfloat16 become float32; float32 and float64 stay."""
     return vectors if vectors.dtype.itemsize >= 4 else vectors.float()

@@ -15,6 +15,7 @@ from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.step import Distillation, training_step
 from mtd_ray.errors import TrainingError
+from mtd_ray.losses import PairOrder
 from mtd_ray.student import Student, tokenize
 from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 from tests.tiny_run import ALL_LOSSES, synthetic_vectors
@@ -122,6 +123,19 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(folder: str) -> None
     assert expected.keys() == got.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(got[name], gradient, atol=1e-3, rtol=1e-3)
+
+
+def test_pairs_are_ordered_once_and_before_the_student_works(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    distillation, calls = module(folder), []
+    order, pool = PairOrder.from_similarity, distillation.student.pool
+    monkeypatch.setattr(PairOrder, "from_similarity", lambda similarity: calls.append("order") or order(similarity))
+    monkeypatch.setattr(distillation.student, "pool", lambda *inputs: calls.append("student") or pool(*inputs))
+    data = batch(distillation.student)
+    distillation(data)
+    assert calls == ["order", "student"]
+    distillation.stage = distillation.stage.model_copy(update={"heads": module(folder, heads={16: {"cosine": 1.0}}).stage.heads})
+    distillation(data)
+    assert calls == ["order", "student", "student"]
 
 
 def kept_for_the_backward_pass(distillation: Distillation, data: Batch) -> int:
@@ -236,6 +250,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(folder: str) 
     with torch.no_grad():
         trained.module.student.heads["8"].bias.fill_(torch.inf)
     before = [parameter.clone() for parameter in trained.module.parameters()]
-    with pytest.raises(TrainingError, match=r"step 7: the loss 8/similarity is nan.*text-0, text-1, text-2"):
+    with pytest.raises(TrainingError, match=r"step 7: the loss 8/similarity is nan.*text-8, text-9 and 2 more$"):
         training_step(trained, data, "stage 'one', step 7")
     assert all(torch.equal(a, b) for a, b in zip(before, trained.module.parameters(), strict=True))

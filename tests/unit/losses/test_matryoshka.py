@@ -34,8 +34,8 @@ def test_total_is_the_weighted_sum_of_the_single_losses_of_every_head() -> None:
         8: {"cosine": 10.0, "angular": 2.0, "similarity": 200.0, "ranking": 20.0},
         4: {"ranking": 3.0, "spread": 0.5, "l2": 1.5},
     }
-    total, parts = matryoshka_loss(outputs, weights, similarity, {8: HeadTarget(target), 4: HeadTarget(small)}, 0.1)
     order = PairOrder.from_similarity(similarity)
+    total, parts = matryoshka_loss(outputs, weights, similarity, order, {8: HeadTarget(target), 4: HeadTarget(small)}, margin=0.1)
     expected = {
         "8/cosine": cosine_loss(outputs[8], target),
         "8/angular": angular_loss(outputs[8], target),
@@ -59,22 +59,11 @@ def test_nested_prefixes_of_one_head_share_its_gradient() -> None:
     largest = torch.randn(5, 8, requires_grad=True)
     outputs = {size: largest[:, :size] for size in (8, 4, 2)}
     weights = {8: {"cosine": 1.0}, 4: {"similarity": 1.0}, 2: {"ranking": 1.0}}
-    matryoshka_loss(outputs, weights, target @ target.T, {8: HeadTarget(target)}, 0.015)[0].backward()
-    own = largest.detach().requires_grad_()
     order = PairOrder.from_similarity(target @ target.T)
+    matryoshka_loss(outputs, weights, target @ target.T, order, {8: HeadTarget(target)}, margin=0.015)[0].backward()
+    own = largest.detach().requires_grad_()
     (cosine_loss(own, target) + similarity_loss(own[:, :4], target @ target.T) + ranking_loss(own[:, :2], order)).backward()
     torch.testing.assert_close(largest.grad, own.grad)
-
-
-def test_the_order_of_the_pairs_is_found_once_for_all_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    find = PairOrder.from_similarity
-    monkeypatch.setattr(PairOrder, "from_similarity", lambda similarity: calls.append(1) or find(similarity))
-    outputs = {size: torch.randn(5, size) for size in (8, 4, 2)}
-    matryoshka_loss(outputs, {size: {"ranking": 1.0} for size in outputs}, unit(5, 3) @ unit(5, 3).T, {}, 0.015)
-    assert len(calls) == 1
-    matryoshka_loss(outputs, {size: {"spread": 1.0} for size in outputs}, torch.eye(5), {}, 0.015)
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("loss", POINTWISE)
@@ -82,7 +71,7 @@ def test_the_student_is_free_where_a_teacher_is_absent(loss: str) -> None:
     target, present = unit(3, 6), torch.ones(3, 6, dtype=torch.bool)
     present[0, :4] = False
     vectors = torch.randn(3, 6, requires_grad=True)
-    total, _ = matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), {6: HeadTarget(target, present)}, 0.0)
+    total, _ = matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), None, {6: HeadTarget(target, present)}, margin=0.0)
     total.backward()
     single = POINTWISE[loss]
     expected = (single(vectors[:1, 4:], target[:1, 4:]) + 2 * single(vectors[1:], target[1:])) / 3
@@ -98,10 +87,10 @@ def test_a_row_without_any_present_number_does_not_count(loss: str) -> None:
     present[1] = False
     vectors = torch.randn(3, 6)
     heard = {6: HeadTarget(target, present)}
-    total, _ = matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), heard, 0.0)
+    total, _ = matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), None, heard, margin=0.0)
     torch.testing.assert_close(total, POINTWISE[loss](vectors[[0, 2]], target[[0, 2]]))
     nothing = {6: HeadTarget(target, torch.zeros_like(present))}
-    assert matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), nothing, 0.0)[0].item() == 0
+    assert matryoshka_loss({6: vectors}, {6: {loss: 1.0}}, torch.eye(3), None, nothing, margin=0.0)[0].item() == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -114,7 +103,8 @@ def test_adversarial_batches_are_finite(dtype: torch.dtype, rows: int) -> None:
     vectors[rows // 2] = 0
     vectors.requires_grad_()
     losses = dict.fromkeys(("cosine", "angular", "l2", "similarity", "ranking", "spread"), 1.0)
-    total, parts = matryoshka_loss({8: vectors}, {8: losses}, similarity, {8: HeadTarget(target)}, 0.015)
+    order = PairOrder.from_similarity(similarity)
+    total, parts = matryoshka_loss({8: vectors}, {8: losses}, similarity, order, {8: HeadTarget(target)}, margin=0.015)
     total.backward()
     assert all(torch.isfinite(part) for part in parts.values())
     assert vectors.grad is not None
