@@ -15,9 +15,9 @@ from torch import Tensor, nn
 def one_lookup(backbone: Any, token_ids: Tensor) -> Iterator[None]:
     """Inside, the backbone takes its word vectors from a table of the batch's words alone.
 
-    Every lookup in the whole word table gives it a gradient of the table's size, which has to be cleared and added up; with a pass
-    for every 16 texts that is a seventh of a step of a small student on a CPU. The values and, but for the order of additions, the
-    gradients are the same. The backward pass may be run outside, but nothing may be computed again in it.
+    Every lookup in the whole word table gives it a gradient of the table's size, which has to be cleared and added up. Without
+    that, training of a 3-layer MiniLM on two cores went from 91 to 106-114 samples/s. The values and, but for the order of
+    additions, the gradients are the same. The backward pass may be run outside, but nothing may be computed again in it.
 
     Args:
         backbone: what looks words up elsewhere than in its input embeddings is left as it is.

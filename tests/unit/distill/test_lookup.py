@@ -1,10 +1,12 @@
 """One lookup for several passes gives the same states and the same gradients."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.distill import embed
@@ -33,6 +35,27 @@ def test_passes_give_what_one_pass_gives(student: Student, monkeypatch: pytest.M
     got = states_and_gradients(student, token_ids, 4, monkeypatch)
     for one, other in zip(expected, got, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
+
+
+class TableGradients(TorchDispatchMode):
+    """Counts the gradients as large as the whole word table that a backward pass makes."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        self.words, self.made = words, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.embedding_dense_backward.default:
+            self.made += args[2] == self.words
+        return func(*args, **(kwargs or {}))
+
+
+def test_passes_together_make_one_gradient_of_the_word_table(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "_CPU_ROWS", 4)
+    pooled, _ = embed_rows(student, tokenize(student.tokenizer, sentences(24), 32), 10_000)
+    with TableGradients(student.backbone.get_input_embeddings().num_embeddings) as gradients:
+        pooled.sum().backward()
+    assert gradients.made == 1
 
 
 def test_only_the_words_of_the_batch_get_a_gradient(student: Student) -> None:
