@@ -30,6 +30,7 @@ from quality_scores import Vectors, score_sets
 from mtd_ray.encoder import Encoder, StudentEncoder
 
 TEACHERS = {"mpnet": "all-mpnet-base-v2", "minilm": "all-MiniLM-L6-v2"}
+_TRIAL_STEPS = 20
 Scores = dict[int, dict[str, float]]
 
 
@@ -98,8 +99,8 @@ class _Runs:
 
     def steps_of_peer(self, seconds: float) -> int:
         """How many steps the peer makes in so long."""
-        _, timing = self._train_peer(40)
-        return int(seconds / (timing["seconds"] / 40))
+        _, timing = self._train_peer(_TRIAL_STEPS)
+        return int(seconds / (timing["seconds"] / _TRIAL_STEPS))
 
     def ours(self, steps: int) -> tuple[Scores, int, float]:
         """Scores per head, all steps, seconds."""
