@@ -26,11 +26,12 @@ class DeepSpeedEngine:
     Args:
         module: student (frozen for the stage) and losses, in float32.
         stage: learning rate, weight decay and clipping.
-        train: ZeRO stage and number format.
+        train: ZeRO stage, number format, and whether there is a GPU. bfloat16 needs ZeRO: without it, DeepSpeed keeps the float32
+            masters where nobody can save them.
     """
 
     def __init__(self, module: Distillation, stage: StageConfig, train: TrainConfig) -> None:
-        deepspeed = _import_deepspeed()
+        self._deepspeed = deepspeed = _import_deepspeed(on_gpu=train.num_gpus > 0)
         self.module = module
         self._clip_norm = stage.clip_norm
         # Without ZeRO in float32, DeepSpeed clips but does not tell the norm.
@@ -92,7 +93,7 @@ class DeepSpeedEngine:
 
     def weights(self) -> dict[str, Tensor]:
         """The student's whole float32 weights by name, on the CPU; filled on worker 0, empty on the others."""
-        deepspeed = _import_deepspeed()
+        deepspeed = self._deepspeed
         collected: dict[str, Tensor] = {}
         for name, parameter in self.module.student.named_parameters():
             if self._rounds and not parameter.requires_grad:
@@ -113,13 +114,12 @@ class DeepSpeedEngine:
         self._engine.destroy()
 
 
-def _import_deepspeed() -> Any:
-    if torch.cuda.is_available():
-        import deepspeed
-    else:
-        os.environ["DS_ACCELERATOR"] = "cpu"
-        import deepspeed
+def _import_deepspeed(*, on_gpu: bool) -> Any:
+    # Left alone, DeepSpeed takes a GPU that it sees, also where the recipe asks for none.
+    os.environ["DS_ACCELERATOR"] = "cuda" if on_gpu else "cpu"
+    import deepspeed
 
+    if not on_gpu:
         # A kernel for inference that is compiled at start-up: it would need a compiler on every node and is never called here.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     # DeepSpeed still calls collectives by names that this PyTorch deprecates.
@@ -141,7 +141,6 @@ def _config(stage: StageConfig, train: TrainConfig, *, clips_itself: bool) -> di
         "gradient_clipping": 0.0 if clips_itself else stage.clip_norm,
         "bf16": {"enabled": train.dtype == "bfloat16"},
         "communication_data_type": "fp32",
-        # Without ZeRO, DeepSpeed keeps bfloat16's float32 masters where nobody can save them; ZeRO-1 trains the same.
-        "zero_optimization": {"stage": max(train.zero_stage, 1) if train.dtype == "bfloat16" else train.zero_stage},
+        "zero_optimization": {"stage": train.zero_stage},
         "steps_per_print": None,
     }

@@ -1,4 +1,4 @@
-"""What a part of a stage is trained with, built the same on every worker: student, target, engine, meter."""
+"""What a part of a stage is trained with, built the same on every worker: device, student, target, engine, meter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from mtd_ray.config import Recipe, StageConfig
+from mtd_ray.config import Recipe, StageConfig, TrainConfig
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.basis import load_or_fit
 from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints
@@ -17,6 +17,7 @@ from mtd_ray.distill.numbers.meter import Meter
 from mtd_ray.distill.numbers.peak import peak_flops
 from mtd_ray.distill.parts import Part
 from mtd_ray.distill.step import Distillation
+from mtd_ray.errors import TrainingError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 
@@ -38,20 +39,30 @@ def part_engine(recipe: Recipe, part: Part, student: Student, target: TargetSpec
 
 def stage_target(store: ObjectStore, recipe: Recipe, manifest: Manifest, stage: StageConfig) -> TargetSpec:
     """How the stage's target is made; finds the target's principal directions first where a head needs them."""
-    bases = {
-        size: load_or_fit(store, recipe, manifest, stage, size, device=training_device()) for size in needed_bases(recipe, stage)
-    }
+    device = training_device(recipe.train)
+    bases = {size: load_or_fit(store, recipe, manifest, stage, size, device=device) for size in needed_bases(recipe, stage)}
     return TargetSpec.of(recipe, stage, bases)
 
 
 def stage_meter(recipe: Recipe, stage: StageConfig, student: Student) -> Meter:
     """A meter for a student that no engine has yet."""
-    peak = peak_flops(training_device(), getattr(torch, recipe.train.dtype))
+    peak = peak_flops(training_device(recipe.train), getattr(torch, recipe.train.dtype))
     return Meter(stage.name, stage.steps, flops=step_flops(student) if peak is not None else None, peak=peak)
 
 
-def training_device() -> torch.device:
-    """The device that this worker trains on."""
-    if not torch.cuda.is_available():
+def training_device(train: TrainConfig) -> torch.device:
+    """The device that this worker trains on: what the recipe asks for, whatever else the machine has.
+
+    Ray does not hide a machine's GPUs from a worker that asked for none.
+
+    Raises:
+        TrainingError: the recipe asks for GPUs, and PyTorch finds none here.
+    """
+    if not train.num_gpus:
         return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrainingError(
+            f"train.num_gpus is {train.num_gpus:g}, but PyTorch finds no GPU on this worker's machine: install PyTorch for CUDA "
+            "and a driver that it can use on every node, or write train.num_gpus: 0 to train on CPUs"
+        )
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
