@@ -1,6 +1,6 @@
 """Stored targets → a trained student, on every worker of a Ray cluster.
 
-``pipeline`` is the only part that needs Ray. Nothing is imported before it is called for.
+Only ``pipeline`` and what it calls beside training need Ray. Nothing is imported before it is called for.
 """
 
 from __future__ import annotations

@@ -18,14 +18,19 @@ class Board:
         self._error: MtdError | None = None
         self._over = False
 
+    def begin(self) -> None:
+        """Another attempt begins: an earlier one's error is history, unless it has ended the run."""
+        if not self._over:
+            self._error = None
+
     def show(self, metrics: dict[str, Any]) -> None:
-        """A step was logged; an earlier attempt's error is history."""
+        """A step was logged."""
         self._metrics = metrics
-        self._error = None
 
     def fail(self, error: MtdError, over: bool) -> None:
-        """A worker ends with an error; ``over`` when trying again would only bring it again."""
-        self._error, self._over = error, self._over or over
+        """A worker ends with an error; ``over`` when trying again would only bring it again. That one is not replaced any more."""
+        if not self._over:
+            self._error, self._over = error, over
 
     def metrics(self) -> dict[str, Any] | None:
         """The last logged step."""

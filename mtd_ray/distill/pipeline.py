@@ -15,17 +15,19 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mtd_ray import layout
-from mtd_ray.config import LocalTeacher, Recipe, teacher_fingerprint
+from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill.alignment import check_teacher, local_teachers
+from mtd_ray.distill.alignment import check_alignment
 from mtd_ray.distill.board import Board
 from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, corpus_digest
 from mtd_ray.distill.checkpoints.evaluator import checkpoints_scored
 from mtd_ray.distill.checkpoints.notices import NoticedTorch, node_drains
+from mtd_ray.distill.checkpoints.retention import sweep_finished
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.distill.numbers.progress import Progress
@@ -36,7 +38,8 @@ from mtd_ray.targets import pending_parts
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
-_CHECK_RETRIES = 3
+
+__all__ = ["DistillReceipt", "check_alignment", "check_batches", "distill", "final_student", "initial_student"]
 
 
 @dataclass(frozen=True)
@@ -61,31 +64,15 @@ def distill(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> DistillRe
             trained on other texts.
     """
     if (finished := _finished(store, recipe, manifest)) is not None:
+        sweep_finished(store, recipe.run_name, recipe.train.keep_checkpoints)
         return _receipt(recipe, finished, already_finished=True)
     check_batches(recipe, manifest)
     _check_targets(store, recipe, manifest)
     _run(TrainingJob(store, recipe, manifest))
     if (finished := _finished(store, recipe, manifest)) is None:
         raise TrainingError(f"training of {recipe.run_name} ended without its last checkpoint; run again to continue")
+    sweep_finished(store, recipe.run_name, recipe.train.keep_checkpoints)
     return _receipt(recipe, finished, already_finished=False)
-
-
-def check_alignment(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
-    """Ask every local teacher of a stage for a few rows again, and compare with what is stored; not once training is finished.
-
-    Each teacher is a task of its own, on a node that has what the recipe gives it. Ray must be connected.
-
-    Raises:
-        TargetError: a stored vector is not the teacher's for its text (teacher, shard and row are named), or no node could ask it.
-        TeacherError: a teacher cannot be opened or asked.
-        TrainingError: the run's checkpoints were trained on other texts.
-    """
-    if _finished(store, recipe, manifest) is not None:
-        return
-    running = {_start_check(store, recipe, manifest, name, teacher): name for name, teacher in local_teachers(recipe).items()}
-    while running:
-        (ready,), _ = ray.wait(list(running), num_returns=1)
-        _end_check(ready, running.pop(ready), others=list(running))
 
 
 def check_batches(recipe: Recipe, manifest: Manifest) -> None:
@@ -129,24 +116,6 @@ def _receipt(recipe: Recipe, checkpoint: Checkpoint, *, already_finished: bool) 
     )
 
 
-def _start_check(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str, teacher: LocalTeacher) -> Any:
-    check = ray.remote(check_teacher).options(
-        num_cpus=teacher.num_cpus, num_gpus=teacher.num_gpus, max_retries=_CHECK_RETRIES, name=f"check targets of {name}"
-    )
-    return check.remote(store, recipe, manifest, name)
-
-
-def _end_check(ready: Any, name: str, others: list[Any]) -> None:
-    try:
-        ray.get(ready)
-    except RayError as error:
-        for other in others:
-            ray.cancel(other)
-        if isinstance(error, RayTaskError) and isinstance(error.cause, MtdError):
-            raise error.cause from None
-        raise TargetError(f"teacher {name}: comparing its targets with its answers failed: {error}") from error
-
-
 def _check_targets(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
     for name in dict.fromkeys(name for stage in recipe.stages for name in recipe.stage_teachers(stage)):
         missing = pending_parts(store, teacher_fingerprint(recipe.teachers[name]), manifest, recipe.harvest.part_rows)
@@ -155,7 +124,7 @@ def _check_targets(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> No
 
 
 def _run(job: TrainingJob) -> None:
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board = _board()
     failure: Exception | None = None
     try:
         with (
@@ -166,10 +135,26 @@ def _run(job: TrainingJob) -> None:
             _trainer(job, board, folder).fit()
     except ray.train.TrainingFailedError as error:
         failure = error
-    cause, over = ray.get(board.ending.remote())
-    ray.kill(board)
+    finally:
+        cause, over = _news(board.ending) or (None, False)
+        ray.kill(board)
     if failure is not None or over:
         raise cause or _too_many_failures(job.recipe, failure)
+
+
+def _board() -> Any:
+    """Beside the driver: a node of workers may be lost, and what they told must not be lost with it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, max_restarts=-1, scheduling_strategy=here)(Board).remote()
+
+
+def _news(ask: Any, *words: Any, **more: Any) -> Any:
+    """What the board answers; None when it cannot, which is no reason to end a training."""
+    try:
+        return ray.get(ask.remote(*words, **more))
+    except RayError as error:
+        _LOG.debug("no news from the training workers: %s", error)
+        return None
 
 
 def _trainer(job: TrainingJob, board: Any, folder: str) -> TorchTrainer:
@@ -195,14 +180,17 @@ def _work(config: dict[str, Any]) -> None:
     """A training worker. An error that would only come again ends the run instead of being retried."""
     job: TrainingJob = config["job"]
     board = config["board"]
-    if ray.get(board.is_over.remote()):
+    if _news(board.is_over):
         return
+    if ray.train.get_context().get_world_rank() == 0:
+        # Before the others can fail: they wait for worker 0's choice of a checkpoint.
+        _news(board.begin)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(max(1, int(job.recipe.train.num_cpus)))
     try:
         train(job, lambda metrics: board.show.remote(asdict(metrics)), watches=[node_drains])
     except MtdError as error:
-        ray.get(board.fail.remote(error, over=not isinstance(error, StorageError)))
+        _news(board.fail, error, over=not isinstance(error, StorageError))
         raise
 
 
@@ -212,10 +200,13 @@ def _shown(board: Any, recipe: Recipe) -> Iterator[Progress]:
     progress = Progress([stage.name for stage in recipe.stages])
     ended = threading.Event()
 
+    def show() -> None:
+        if (metrics := _news(board.metrics)) is not None:
+            progress.show(StepMetrics(**metrics))
+
     def watch() -> None:
         while not ended.wait(_POLL_S):
-            if (metrics := ray.get(board.metrics.remote())) is not None:
-                progress.show(StepMetrics(**metrics))
+            show()
 
     thread = threading.Thread(target=watch, name="distil-progress", daemon=True)
     thread.start()
@@ -224,8 +215,7 @@ def _shown(board: Any, recipe: Recipe) -> Iterator[Progress]:
     finally:
         ended.set()
         thread.join()
-        if (metrics := ray.get(board.metrics.remote())) is not None:
-            progress.show(StepMetrics(**metrics))
+        show()
 
 
 def _too_many_failures(recipe: Recipe, failure: Exception | None) -> TrainingError:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.corpus.manifest import PAIRS_SCHEMA, content_hash
 from mtd_ray.distill import DistillReceipt, check_alignment, distill, final_student, initial_student
-from mtd_ray.distill.checkpoints.checkpoint import Checkpoints
+from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position
 from mtd_ray.distill.checkpoints.evaluator import checkpoints_scored
 from mtd_ray.distill.checkpoints.retention import read_scores
 from mtd_ray.distill.fusion import TargetSpec, fuse
@@ -94,6 +95,13 @@ def training_workers(cluster: RayCluster) -> set[int]:
     return {process.pid for process in cluster.processes() if any("RayTrainWorker" in word for word in process.cmdline())}
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory, model: str) -> Run:
     store, recipe, manifest = prepare(tmp_path_factory.mktemp("undisturbed"), model)
@@ -119,21 +127,26 @@ def test_training_ends_with_a_better_student_and_is_not_done_twice(undisturbed: 
     assert time.monotonic() - started < 2
 
 
-def test_a_killed_worker_changes_nothing_in_the_end(ray_cluster: RayCluster, undisturbed: Run, tmp_path: Path, model: str) -> None:
+def test_a_worker_that_is_warned_and_one_that_is_killed_change_nothing_in_the_end(
+    ray_cluster: RayCluster, undisturbed: Run, tmp_path: Path, model: str
+) -> None:
     store, recipe, *_ = undisturbed
     expected = final_student(store, recipe).state_dict()
 
-    store, recipe, manifest = prepare(tmp_path, model)
-    training = threading.Thread(target=distill, args=(store, recipe, manifest), daemon=True)
+    train = {"workers": 2, "num_cpus": 0.5, "log_every": 2, "checkpoint_every": 1000, "evaluate_checkpoints": True}
+    store, recipe, manifest = prepare(tmp_path, model, train=train)
+    training = threading.Thread(target=distill, args=(store, recipe, with_pairs(store, manifest)), daemon=True)
     training.start()
-    half_way = f"{layout.run_checkpoint(recipe.run_name, 1, 8)}/commit.json"
-    deadline = time.monotonic() + 120
-    while not store.exists(half_way):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    checkpoints = Checkpoints(store, recipe.run_name)
+    wait_until(lambda: Position(0, 10) in checkpoints.positions())
     victims = training_workers(ray_cluster)
     assert len(victims) == 2
+    os.kill(max(victims), signal.SIGTERM)
+    wait_until(lambda: checkpoints.positions()[-1] > Position(0, 10))
+    noticed = checkpoints.positions()[-1]
+    assert noticed < Position(1, 60), "nothing but the notice calls for a checkpoint here"
     os.kill(min(victims), signal.SIGKILL)
+    wait_until(lambda: any(info.key.endswith("/scoring.json") for info in store.list(layout.run_checkpoints(recipe.run_name))))
     training.join(timeout=180)
 
     got = final_student(store, recipe).state_dict()
@@ -142,7 +155,7 @@ def test_a_killed_worker_changes_nothing_in_the_end(ray_cluster: RayCluster, und
     assert set(logged.values()) == {1}
     assert len(logged) == 35
     kept = {info.key.split("/")[3] for info in store.list(layout.run_checkpoints(recipe.run_name))}
-    assert kept == {"01-00000056", "01-00000060"}
+    assert {f"01-{noticed.step:08d}", "01-00000060"} <= kept
 
 
 def test_the_newest_checkpoint_is_scored_by_a_task_beside_training(undisturbed: Run) -> None:

@@ -20,6 +20,7 @@ MAY_IMPORT = {
         "mtd_ray/harvest/metrics.py",  # Prometheus reads them from Ray
         "mtd_ray/harvest/pool.py",
         "mtd_ray/harvest/verify.py",  # a task per shard: reading terabytes again is work for all nodes
+        "mtd_ray/distill/alignment.py",  # a teacher is asked on a node that has its GPU
         "mtd_ray/distill/checkpoints/evaluator.py",
         "mtd_ray/distill/checkpoints/notices.py",
         "mtd_ray/distill/pipeline.py",

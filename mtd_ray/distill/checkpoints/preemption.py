@@ -37,7 +37,7 @@ class Preemption:
     """Whether a checkpoint is called for at once. As a context it watches for as long as the context lasts.
 
     Args:
-        watches: asked in a thread; each is forgotten when it has told of an end.
+        watches: asked in a thread; each is forgotten when it has told of an end, or has failed in a way that no waiting mends.
         every_s: between two rounds of questions.
     """
 
@@ -66,20 +66,26 @@ class Preemption:
     def _poll(self) -> None:
         while self._watches and not self._ended.is_set():
             for watch in list(self._watches):
-                if (notice := _asked(watch)) is not None:
-                    _LOG.warning("this machine is about to be taken away: %s", notice)
-                    self._watches.remove(watch)
-                    self._noticed.set()
+                self._ask(watch)
             self._ended.wait(self._every_s)
 
-
-def _asked(watch: Watch) -> str | None:
-    try:
-        return watch()
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        # Not an Amazon machine, or its metadata service is away for a moment: no reason to stop training.
-        _LOG.debug("no answer about the end of this machine: %s", error)
-        return None
+    def _ask(self, watch: Watch) -> None:
+        try:
+            notice = watch()
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            # Not an Amazon machine, or its metadata service is away for a moment: no reason to stop training.
+            _LOG.debug("no answer about the end of this machine: %s", error)
+        except Exception as error:
+            self._watches.remove(watch)
+            _LOG.warning(
+                "training goes on without the notices of %s: %s: %s",
+                getattr(watch, "__name__", watch), type(error).__name__, error,
+            )  # fmt: skip
+        else:
+            if notice is not None:
+                _LOG.warning("this machine is about to be taken away: %s", notice)
+                self._watches.remove(watch)
+                self._noticed.set()
 
 
 def aws_spot_notice(base_url: str = _METADATA_URL) -> str | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
-from mtd_ray.distill import check_alignment, check_batches, pipeline
+from mtd_ray.distill import alignment, check_alignment, check_batches
 from mtd_ray.distill.alignment import check_teacher, local_teachers
-from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, Position, corpus_digest
+from mtd_ray.distill.checkpoints.checkpoint import Position, corpus_digest
+from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.errors import RecipeError, TargetError
 from mtd_ray.harvest import reembed
 from mtd_ray.objects import ObjectStore
 from mtd_ray.teachers import Answer
+from tests.tiny_checkpoint import TinyEngine
 from tests.tiny_run import store_run, synthetic_vectors, tiny_recipe
 
 TEACHERS = {
@@ -81,23 +83,36 @@ def test_only_local_teachers_that_a_stage_uses_are_asked(run: tuple[ObjectStore,
     assert local_teachers(tiny_recipe(store, "unused", teachers=TEACHERS, stages=stages)) == {}
 
 
-class TrainedEngine:
-    """Has nothing but weights."""
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        return {"weight": torch.zeros(1)}
-
-
 @pytest.mark.usefixtures("single_process_group")
-def test_nobody_is_asked_when_training_is_finished(
+def test_nobody_is_asked_again_once_training_has_a_checkpoint(
     run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, recipe, manifest = run
-    engine: Any = TrainedEngine()
-    end = Position(len(recipe.stages) - 1, recipe.stages[-1].steps)
-    Checkpoints(store, recipe.run_name).save(end, engine, recipe.train, 1.0, corpus=corpus_digest(manifest), resumable=False)
-    monkeypatch.setattr(pipeline, "ray", None)
+    writer = CheckpointWriter(store, recipe.run_name, keep=2)
+    writer.save(Position(0, 1), TinyEngine(1.0), seconds=1.0, corpus=corpus_digest(manifest), resumable=True)
+    writer.finish()
+    monkeypatch.setattr(alignment, "ray", None)
     check_alignment(*run)
+
+
+def test_a_teacher_that_no_node_can_run_is_told_again_and_again(
+    run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: "task"))
+    nodes = [{"Alive": True, "Resources": {}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+    waits: list[list[str]] = [[], [], ["task"]]
+    grown = {"Alive": True, "Resources": {"CPU": 64.0}}
+    cluster = SimpleNamespace(
+        remote=lambda _: task,
+        nodes=lambda: nodes if waits[1:] else [*nodes, grown],
+        wait=lambda refs, **_: (waits.pop(0), []),
+        get=lambda ref: None,
+    )
+    monkeypatch.setattr(alignment, "ray", cluster)
+    with caplog.at_level(logging.WARNING):
+        check_alignment(*run)
+    (warning,) = caplog.messages
+    assert warning.startswith("teacher local: no node of the cluster has its num_cpus: 1 and num_gpus: 0")
 
 
 def test_a_batch_that_the_corpus_cannot_fill_is_refused(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
