@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -25,8 +26,11 @@ from mtd_ray.distill.stage import part_engine, part_student, stage_meter, stage_
 from mtd_ray.distill.step import training_step
 from mtd_ray.distill.trunk.cache import TrunkCache
 from mtd_ray.distill.trunk.stage import cached_states
+from mtd_ray.errors import MtdError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def train(job: TrainingJob, report: Callable[[StepMetrics], None], *, watches: S
         MtdError: something that a person must act on; the checkpoints so far stay.
     """
     checkpoints = Checkpoints(job.store, job.recipe.run_name)
-    checkpoint = checkpoints.newest(corpus=corpus_digest(job.manifest))
+    checkpoint = _first_workers(lambda: checkpoints.newest(corpus=corpus_digest(job.manifest)))
     start = checkpoint.position if checkpoint else Position()
     spot: list[Watch] = [aws_spot_notice] if job.recipe.train.spot == "aws" else []
     with Preemption([*watches, *spot]) as preemption, _records(job, start) as log:
@@ -57,9 +61,24 @@ def train(job: TrainingJob, report: Callable[[StepMetrics], None], *, watches: S
         try:
             for part, first in parts_from(job.recipe, start):
                 run.train(part, first, checkpoint)
-                checkpoint = checkpoints.newest()
+                # Not the newest: another driver of this run may be further already.
+                checkpoint = checkpoints.read(Position(part.stage, part.end))
         finally:
             run.writer.close()
+
+
+def _first_workers(call: Callable[[], _T]) -> _T:
+    """What the call gives worker 0, or its MtdError, on every worker: each for itself may see another state of the store."""
+    outcome: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            outcome[0] = call()
+        except MtdError as error:
+            outcome[1] = error
+    dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return cast("_T", outcome[0])
 
 
 @contextmanager
@@ -68,9 +87,12 @@ def _records(job: TrainingJob, start: Position) -> Iterator[MetricsLog | None]:
     log = MetricsLog(job.store, job.recipe, start.settled(job.recipe)) if dist.get_rank() == 0 else None
     try:
         yield log
-    finally:
+    except BaseException:
         if log is not None:
-            log.close()
+            log.abandon()
+        raise
+    if log is not None:
+        log.close()
 
 
 class _Run:
@@ -128,7 +150,7 @@ class _Run:
             steps=range(part.begin, part.end),
             first=first,
             student=student,
-            device=training_device(),
+            device=training_device(self.job.recipe.train),
             rank=dist.get_rank(),
             workers=dist.get_world_size(),
         )
@@ -146,7 +168,7 @@ class _Run:
             rank=dist.get_rank(),
             workers=dist.get_world_size(),
             packed=student.packs,
-            pinned=torch.cuda.is_available(),
+            pinned=self.job.recipe.train.num_gpus > 0,
             states=states,
         )
 

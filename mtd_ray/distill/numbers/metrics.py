@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
@@ -106,10 +107,24 @@ class MetricsLog:
         return partial(self._upload, self._noted, text)
 
     def close(self) -> None:
-        """Upload for the last time."""
-        self.snapshot()()
-        for tracker in self._drawn:
-            tracker.close()
+        """Upload for the last time. StorageError when that fails."""
+        try:
+            self.snapshot()()
+        finally:
+            self._close_trackers()
+
+    def abandon(self) -> None:
+        """Upload while an error is under way: what goes wrong here is only logged, and never told in place of that error."""
+        self._try_upload(self.snapshot())
+        try:
+            self._close_trackers()
+        except Exception as error:
+            _LOG.warning("a tracker could not be closed: %s: %s", type(error).__name__, error)
+
+    def _close_trackers(self) -> None:
+        with ExitStack() as every:
+            for tracker in self._drawn:
+                every.callback(tracker.close)
 
     def _note(self, entry: dict[str, Any], curves: dict[str, float]) -> None:
         self._lines[_key(entry)] = json.dumps(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.distill.checkpoints.checkpoint import Position
 from mtd_ray.distill.numbers.metrics import MetricsLog, StepMetrics
+from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 from tests.tiny_run import tiny_recipe
 
@@ -84,6 +86,28 @@ def test_scores_of_a_checkpoint_stand_beside_the_steps_and_outlive_a_crash(local
     MetricsLog(local_store, recipe, Position(0, 4)).close()
     lines = local_store.get(layout.run_metrics(recipe.run_name)).decode().splitlines()
     assert [(entry["step"], entry.get("scores")) for entry in map(json.loads, lines)] == [(2, None), (4, None), (4, {"docs": 0.6})]
+
+
+class FullStore(ObjectStore):
+    """Takes nothing."""
+
+    def put(self, key: str, data: bytes) -> None:
+        raise StorageError("the disk is full")
+
+
+def test_a_store_that_takes_nothing_is_told_at_the_end_and_never_in_place_of_an_error(
+    local_store: ObjectStore, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = FullStore(local_store.url)
+    log = MetricsLog(full, recipe, Position())
+    log.log(metrics("head", 2))
+    with caplog.at_level(logging.WARNING):
+        log.abandon()
+    assert any("the disk is full" in message for message in caplog.messages)
+    log = MetricsLog(full, recipe, Position())
+    log.log(metrics("head", 2))
+    with pytest.raises(StorageError, match="the disk is full"):
+        log.close()
 
 
 def test_a_curve_for_every_part_head_and_teacher() -> None:
