@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig
 
 from mtd_ray.config import StudentConfig
-from mtd_ray.encoder import locate_model
+from mtd_ray.encoder.models import locate_model
 from mtd_ray.errors import MtdError, RecipeError
 from mtd_ray.student.gte import PUBLISHED_TYPE, gte_config
 
@@ -41,7 +43,10 @@ def load_architecture(config: StudentConfig) -> Any:
         raise cannot_load(config, error) from error
     if getattr(architecture, "num_hidden_layers", None) is None:
         raise RecipeError(f"student.model: {config.model} is a {architecture.model_type!r} model, which is no stack of layers")
-    limit = getattr(architecture, "max_position_embeddings", None)
+    try:
+        limit = _most_tokens(architecture, config.max_tokens)
+    except (ValueError, ImportError) as error:
+        raise cannot_load(config, error) from error
     if limit is not None and config.max_tokens > limit:
         raise RecipeError(f"student.max_tokens: {config.max_tokens} is more than the {limit} tokens that {config.model} can take")
     # Stock transformers builds bidirectional masks for a decoder whose config says so, and keeps the key in config.json.
@@ -62,6 +67,25 @@ def chosen_layers(config: StudentConfig, depth: int) -> tuple[int, ...]:
     if wrong:
         raise RecipeError(f"student.layers: {config.model} has layers 0 to {depth - 1}, not {wrong}")
     return chosen
+
+
+def _most_tokens(architecture: Any, wanted: int) -> int | None:
+    """How many tokens a text may have: as many as there are positions, less those that no token gets; None without a limit.
+
+    RoBERTa and its kin number positions from behind the padding token's number. Only the model tells whether it does, so it is
+    built (without memory for its weights) where these positions are ``wanted``.
+    """
+    positions: int | None = getattr(architecture, "max_position_embeddings", None)
+    padding = getattr(architecture, "pad_token_id", None)
+    if positions is None or not isinstance(padding, int) or not 0 <= padding < positions:
+        return positions
+    if not positions - padding - 1 < wanted <= positions:
+        return positions
+    with torch.device("meta"):
+        model = AutoModel.from_config(architecture, trust_remote_code=False)
+    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    reserved = [table.padding_idx for table in tables if isinstance(table, nn.Embedding) and table.padding_idx is not None]
+    return positions - reserved[0] - 1 if reserved else positions
 
 
 def _read_config(config: StudentConfig) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel
 
@@ -12,6 +14,10 @@ from mtd_ray.config import StudentConfig
 from mtd_ray.errors import RecipeError
 from mtd_ray.quiet import without_progress_bars
 from mtd_ray.student.architecture import cannot_load, chosen_layers, load_architecture, locate_student
+from mtd_ray.student.reached import reached_parameters
+
+# How many missing tensors a message names.
+_NAMED = 3
 
 
 def load_backbone(config: StudentConfig, seed: int) -> Any:
@@ -22,12 +28,12 @@ def load_backbone(config: StudentConfig, seed: int) -> Any:
         seed: of the random weights.
 
     Raises:
-        RecipeError: the model cannot be loaded, has no such layers, takes fewer tokens than ``max_tokens``, or its attention
-            cannot be made bidirectional.
+        RecipeError: the model cannot be loaded, its weights do not fill the architecture, it has no such layers, takes fewer tokens
+            than ``max_tokens``, or its attention cannot be made bidirectional.
     """
     try:
         backbone = _random(config, seed) if config.init == "random" else _pretrained(config)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise cannot_load(config, error) from error
     if not attends_both_ways(backbone):
         raise RecipeError(f"student.model: the attention of {config.model} is causal and cannot be made bidirectional")
@@ -69,17 +75,30 @@ def _pretrained(config: StudentConfig) -> Any:
     with torch.random.fork_rng(devices=[]), without_progress_bars():
         # A pooler that the checkpoint lacks is drawn at random: never used, but saved, so it must not differ from run to run.
         torch.manual_seed(0)
-        backbone = AutoModel.from_pretrained(
+        backbone, found = AutoModel.from_pretrained(
             locate_student(config),
             revision=config.revision,
             trust_remote_code=False,
             config=load_architecture(config),
             dtype=torch.float32,
             use_safetensors=True,
+            output_loading_info=True,
         )
+    _check_filled(config, backbone, found["missing_keys"])
     if config.layers is not None:
         _keep_layers(backbone, chosen_layers(config, backbone.config.num_hidden_layers))
     return backbone
+
+
+def _check_filled(config: StudentConfig, backbone: Any, missing: Collection[str]) -> None:
+    """Refuse a checkpoint without tensors that the states depend on: transformers would draw these at random."""
+    drawn = sorted(reached_parameters(backbone).intersection(missing)) if missing else []
+    if drawn:
+        named = ", ".join(drawn[:_NAMED]) + (", ..." if len(drawn) > _NAMED else "")
+        raise RecipeError(
+            f"student.model: the weights of {config.model} lack {len(drawn)} tensors of {type(backbone).__name__}: {named}; choose "
+            "a model whose weights and config.json belong together, or write init: random"
+        )
 
 
 def _keep_layers(backbone: Any, chosen: tuple[int, ...]) -> None:

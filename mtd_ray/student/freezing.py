@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from mtd_ray.config import LastLayers, LayerRange, Trainable
 from mtd_ray.errors import RecipeError
@@ -46,22 +42,6 @@ def trained_parameters(backbone: Any, trainable: Trainable) -> set[str]:
     }
 
 
-def reached_parameters(backbone: Any) -> set[str]:
-    """Names of the parameters on which the token states depend, found by following one forward pass back to them.
-
-    The others (a pooler, the head of another task) would be given no gradient, yet an optimizer's weight decay would shrink them.
-    """
-    required = {name: parameter.requires_grad for name, parameter in backbone.named_parameters()}
-    backbone.requires_grad_(True)
-    ids = torch.arange(4, device=next(backbone.parameters()).device)[None] % backbone.config.vocab_size
-    with torch.enable_grad():
-        states = backbone(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-    used = {id(leaf) for leaf in _leaves(states)}
-    for name, parameter in backbone.named_parameters():
-        parameter.requires_grad_(required[name])
-    return {name for name, parameter in backbone.named_parameters() if id(parameter) in used}
-
-
 def gradient_share(backbone: Any) -> float:
     """Share of the layers that gradients pass through: all above the lowest trained parameter; 0 when nothing is trained."""
     if not any(parameter.requires_grad for parameter in backbone.parameters()):
@@ -71,17 +51,3 @@ def gradient_share(backbone: Any) -> float:
     layers = transformer_layers(backbone)
     trained = (index for index, layer in enumerate(layers) if any(parameter.requires_grad for parameter in layer.parameters()))
     return (len(layers) - next(trained, 0)) / len(layers)
-
-
-def _leaves(output: Tensor) -> Iterator[Tensor]:
-    """Tensors that the output was computed from and that gradients end in."""
-    open_nodes, seen = [output.grad_fn], set()
-    while open_nodes:
-        node = open_nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, Tensor):
-            yield leaf
-        open_nodes.extend(following for following, _ in node.next_functions)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from mtd_ray.config import StudentConfig, Trainable
 from mtd_ray.student.architecture import load_tokenizer
 from mtd_ray.student.backbone import load_backbone
-from mtd_ray.student.freezing import gradient_share, reached_parameters, trained_parameters
+from mtd_ray.student.freezing import gradient_share, trained_parameters
 from mtd_ray.student.packed import first_position, has_kernel, packed_states
 from mtd_ray.student.pooling import pool, pool_packed
+from mtd_ray.student.reached import reached_parameters
 
 
 class Student(nn.Module):

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
+from mtd_ray.errors import RecipeError
+
 # Names under which transformers finds an attention.
 _KERNEL, _PLAIN = "mtd_ray_packed", "mtd_ray_packed_plain"
 # Arguments of fused attention that change its result and are not handled here.
@@ -70,13 +72,14 @@ def first_position(backbone: Any, max_tokens: int) -> int | None:
     Args:
         backbone: in float32.
         max_tokens: of the longest text that will come.
+
+    Raises:
+        RecipeError: the backbone cannot take texts of so many tokens.
     """
     texts = _trial(backbone, max_tokens)
     ids = torch.cat(texts)
     offsets = F.pad(torch.tensor([len(text) for text in texts], device=ids.device).cumsum(0), (1, 0)).int()
-    alone = torch.cat(
-        [backbone(input_ids=text[None], attention_mask=torch.ones_like(text[None])).last_hidden_state[0] for text in texts]
-    )
+    alone = torch.cat([_alone(backbone, text) for text in texts])
     # RoBERTa and its kin number positions from behind the padding token's number.
     padding = getattr(backbone.config, "pad_token_id", None)
     for first in (0, *([padding + 1] if isinstance(padding, int) else [])):
@@ -87,6 +90,16 @@ def first_position(backbone: Any, max_tokens: int) -> int | None:
         if torch.allclose(packed, alone, atol=1e-4 * float(alone.abs().max()), rtol=1e-3):
             return first
     return None
+
+
+def _alone(backbone: Any, text: Tensor) -> Tensor:
+    try:
+        states: Tensor = backbone(input_ids=text[None], attention_mask=torch.ones_like(text[None])).last_hidden_state[0]
+    except (IndexError, RuntimeError) as error:
+        raise RecipeError(
+            f"student.max_tokens: {type(backbone).__name__} cannot embed a text of {len(text)} tokens ({error}); write fewer"
+        ) from error
+    return states
 
 
 def _trial(backbone: Any, max_tokens: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""A student that cannot be built is refused before anything starts, from its config and tokenizer alone."""
+"""A student that cannot be built is refused before anything starts, without loading its weights."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from tests.tiny_run import tiny_recipe
 
 @pytest.fixture
 def bert(tmp_path: Path) -> Path:
-    """A model of three layers without its weights: checking must not need them."""
+    """A model of three layers whose weights cannot be read: checking must not need them."""
     folder = Path(tiny_bert(tmp_path / "bert"))
-    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").write_bytes(b"")
     return folder
 
 
@@ -68,6 +68,15 @@ def test_a_folder_that_lacks_a_file_is_refused(local_store: ObjectStore, bert: P
     (bert / missing).unlink()
     with pytest.raises(RecipeError, match=r"^student\.model: .* cannot be loaded"):
         check(local_store, bert)
+
+
+def test_a_folder_without_weights_is_refused_unless_they_are_drawn(local_store: ObjectStore, bert: Path) -> None:
+    (bert / "model.safetensors").rename(bert / "pytorch_model.bin")
+    with pytest.raises(RecipeError, match=r"^student\.model: .* has no model\.safetensors, .* or write init: random"):
+        check(local_store, bert)
+    check(local_store, bert, init="random")
+    (bert / "model.safetensors.index.json").touch()
+    check(local_store, bert)
 
 
 def test_a_job_names_the_recipe_file_before_it_touches_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
