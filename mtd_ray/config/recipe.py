@@ -74,8 +74,8 @@ class Recipe(Frozen):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     def stage_teachers(self, stage: StageConfig) -> tuple[str, ...]:
-        """Names of the teachers in a stage's target, in the order in which their vectors are concatenated."""
-        return stage.teachers or tuple(self.teachers)
+        """Names of the teachers in a stage's target, in the order in which their vectors are concatenated: the recipe's."""
+        return tuple(name for name in self.teachers if not stage.teachers or name in stage.teachers)
 
     def target_dimensions(self, names: Sequence[str]) -> int:
         """Size of the fused target of these teachers: their parts added up."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations, pairwise
+from collections.abc import Iterator
+from itertools import pairwise
 
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import Recipe
+from mtd_ray.config.rules_numbers import broken_number_rules
 from mtd_ray.config.stages import HeadLosses, LastLayers, LayerRange, StageConfig, Trainable
-
-Layout = Sequence[tuple[str, int]]
 
 
 def broken_stage_rules(recipe: Recipe) -> Iterator[str]:
     """One line per impossible combination in a stage: key, what is wrong, what would be right."""
+    faults = [*_each_stage(recipe)]
+    yield from faults or broken_number_rules(recipe)
+
+
+def _each_stage(recipe: Recipe) -> Iterator[str]:
     names = [stage.name for stage in recipe.stages]
     for index, stage in enumerate(recipe.stages):
         where = f"stages.{index}"
@@ -37,12 +41,14 @@ def _teachers(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
 
 
 def _targets(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    faults = [
-        fault for head, losses in stage.heads.items() for fault in _target(recipe, stage, head, losses, f"{where}.heads.{head}")
-    ]
-    yield from faults
-    if not faults and recipe.student.matryoshka == "nested":
-        yield from _nested(recipe, stage, where)
+    for head, losses in stage.heads.items():
+        yield from _target(recipe, stage, head, losses, f"{where}.heads.{head}")
+    largest = max(recipe.student.heads)
+    if recipe.student.matryoshka == "nested" and stage.weight_decay > 0 and largest not in stage.heads:
+        yield (
+            f"{where}.heads: the student's heads are nested, and what only the largest one uses would shrink under weight_decay "
+            f"without being trained; add {largest}, at least with similarity, or write weight_decay: 0"
+        )
 
 
 def _target(recipe: Recipe, stage: StageConfig, head: int, losses: HeadLosses, where: str) -> Iterator[str]:
@@ -65,33 +71,6 @@ def _target(recipe: Recipe, stage: StageConfig, head: int, losses: HeadLosses, w
             else "a head of that size, target: pca or target: cut"
         )
         yield f"{where}: {error}; use {others}, or only similarity and ranking here"
-
-
-def _nested(recipe: Recipe, stage: StageConfig, where: str) -> Iterator[str]:
-    """Prefixes of one linear layer have their numbers in common, and so must have the targets of these."""
-    pointwise = {head: losses.target for head, losses in stage.heads.items() if losses.is_pointwise}
-    for small, large in combinations(sorted(pointwise), 2):
-        what = f"{where}.heads.{small}.target: the student's heads are nested, so that this one is the beginning of {large}"
-        way_out = "use only similarity and ranking here, or student.matryoshka: independent"
-        if (pointwise[small] == "pca") != (pointwise[large] == "pca"):
-            yield f"{what}, which cannot learn the teachers' own numbers and the target's directions (pca) at once; {way_out}"
-            continue
-        few, many = recipe.head_layout(stage, small), recipe.head_layout(stage, large)
-        if few and many and not _begins(few, many):
-            yield f"{what}, whose target begins with other numbers: {_told(many)} there, {_told(few)} here; {way_out}"
-
-
-def _begins(few: Layout, many: Layout) -> bool:
-    """Whether the numbers of one layout are the first ones of another."""
-    last = len(few) - 1
-    return len(few) <= len(many) and all(
-        mine[0] == theirs[0] and (mine[1] == theirs[1] or (index == last and mine[1] < theirs[1]))
-        for index, (mine, theirs) in enumerate(zip(few, many, strict=False))
-    )
-
-
-def _told(layout: Layout) -> str:
-    return " + ".join(f"{name} {size}" for name, size in layout)
 
 
 def _losses(stage: StageConfig, where: str) -> Iterator[str]:
