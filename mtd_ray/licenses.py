@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+NON_COMMERCIAL = 5
+
 # From least to most restrictive; a licence that fits none counts as terms of its own, which must be read.
 _RANKS: tuple[tuple[int, re.Pattern[str]], ...] = (
-    (5, re.compile(r"(^|-)nc(-|$)|non-?commercial|research")),
+    (NON_COMMERCIAL, re.compile(r"(^|-)nc(-|$)|non-?commercial|research")),
     (4, re.compile(r"(^|-)nd(-|$)|proprietary")),
     (2, re.compile(r"(^|-)sa(-|$)|^[al]?gpl|^mpl|^eupl|^odbl")),
     (1, re.compile(r"^cc-by-\d|^apache|^odc-by")),

@@ -11,23 +11,26 @@ import yaml
 
 from mtd_ray import __version__
 from mtd_ray.config import HeadLosses, LastLayers, LayerRange, Progressive, Recipe, StageConfig, StudentConfig, Trainable
-from mtd_ray.licenses import most_restrictive, restriction
+from mtd_ray.config.teachers import Teacher
+from mtd_ray.licenses import NON_COMMERCIAL, most_restrictive, restriction
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
 
 _FLOAT_BYTES = 4
-_NON_COMMERCIAL = 5
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A model that the student came from: ``role`` is ``backbone`` or ``teacher NAME``."""
+    """A model that the student came from: ``role`` is ``backbone`` or ``teacher NAME``.
+
+    ``part`` tells what of a teacher's vectors is in the target: its size, how it came to it, its weight.
+    """
 
     role: str
     model: str
-    dimensions: int | None
     license: str | None
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class ModelCard:
     student: StudentConfig
     origins: tuple[Origin, ...]
     stages: tuple[StageConfig, ...]
-    all_teachers: tuple[str, ...]
+    stage_teachers: tuple[tuple[str, ...], ...]
     corpus_content: str
     corpus_rows: int
 
@@ -47,10 +50,10 @@ class ModelCard:
     def of(cls, recipe: Recipe, manifest: Manifest) -> Self:
         """The card of the student that a recipe gives on a corpus."""
         student = recipe.student
-        backbone = Origin("backbone", student.base_model_name or _public_name(student.model), None, student.license)
+        backbone = Origin("backbone", student.base_model_name or _public_name(student.model), student.license)
         teachers = (
-            Origin(f"teacher {name}", _public_name(teacher.model), teacher.dimensions, teacher.license)
-            for name, teacher in recipe.teachers.items()
+            Origin(f"teacher {name}", _public_name(teacher.model), teacher.license, _part(teacher))
+            for name, teacher in ((name, recipe.teachers[name]) for name in recipe.used_teachers)
         )
         return cls(
             name=recipe.name,
@@ -58,7 +61,7 @@ class ModelCard:
             student=student,
             origins=(backbone, *teachers),
             stages=recipe.stages,
-            all_teachers=tuple(recipe.teachers),
+            stage_teachers=tuple(recipe.stage_teachers(stage) for stage in recipe.stages),
             corpus_content=manifest.content,
             corpus_rows=manifest.rows,
         )
@@ -99,14 +102,14 @@ class ModelCard:
             lines.append(
                 f"**Licence: {'at least ' if unstated else ''}{strictest}**, the most restrictive among {among} ({holders})."
             )
-            if restriction(strictest) == _NON_COMMERCIAL:
+            if restriction(strictest) == NON_COMMERCIAL:
                 lines.append("It does not allow commercial use, and that follows this model.")
         if unstated:
             lines.append(f"**Not stated:** {', '.join(unstated)}. Find out on whose terms before you use or share this model.")
         lines.append("A student learns from its teachers' vectors, so the teachers' terms apply to it.")
         table = _table(
-            ("origin", "model", "size", "licence"),
-            [(o.role, o.model, str(o.dimensions or ""), o.license or "not stated") for o in self.origins],
+            ("origin", "model", "part in the target", "licence"),
+            [(origin.role, origin.model, origin.part, origin.license or "not stated") for origin in self.origins],
         )
         return " ".join(lines) + "\n\n" + table
 
@@ -145,13 +148,13 @@ class ModelCard:
         rows = [
             (
                 stage.name,
-                ", ".join(stage.teachers or self.all_teachers),
+                ", ".join(teachers),
                 _trainable(stage.trainable),
                 "; ".join(_losses(size, losses) for size, losses in stage.heads.items()),
                 f"{stage.lr:g}",
                 f"{stage.steps} × {stage.batch_size}",
             )
-            for stage in self.stages
+            for stage, teachers in zip(self.stages, self.stage_teachers, strict=True)
         ]
         return (
             f"## Training\n\nDistilled with mtd-ray {__version__} in stages (arXiv 2412.19048).\n\n"
@@ -165,6 +168,12 @@ def _public_name(model: str) -> str:
     """A model as others can know it: of a local folder only its own name, not where it lies."""
     is_folder = model.startswith(("/", ".", "~")) or Path(model).is_dir()
     return Path(model).name if is_folder else model
+
+
+def _part(teacher: Teacher) -> str:
+    size, whole = teacher.part_dimensions, teacher.dimensions
+    shortened = "" if size == whole else f" ({'folded' if teacher.target_shorten == 'fold' else 'cut'} from {whole})"
+    return f"{size} numbers{shortened}, weight {teacher.weight:g}"
 
 
 def _trainable(trainable: Trainable | Progressive) -> str:

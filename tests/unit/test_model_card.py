@@ -95,6 +95,22 @@ def test_training_is_told() -> None:
     assert "c0ffee" in text
 
 
+def test_a_teacher_that_no_stage_learns_from_has_no_say() -> None:
+    tree = recipe_tree()
+    tree["stages"][0] |= {"teachers": ["api"], "heads": {8: {"similarity": 1}, 48: {"similarity": 1}}}
+    text = ModelCard.of(Recipe.model_validate(tree, strict=False), MANIFEST).markdown()
+    assert front_matter(text)["license"] == "proprietary"
+    assert "acme/big" not in text
+
+
+def test_parts_of_the_target_are_told() -> None:
+    api = {"provider": "openai", "model": "m", "dimensions": 16, "target_dimensions": 8, "weight": 0.5, "license": "mit"}
+    rows = [card(teachers={"api": api | {"target_shorten": how}}).markdown() for how in ("cut", "fold")]
+    assert all("| teacher big | acme/big | 32 numbers, weight 1 | cc-by-nc-4.0 |" in text for text in rows)
+    assert "| teacher api | m | 8 numbers (cut from 16), weight 0.5 | mit |" in rows[0]
+    assert "| teacher api | m | 8 numbers (folded from 16), weight 0.5 | mit |" in rows[1]
+
+
 def test_every_form_of_training_is_told() -> None:
     stage = {
         "name": "two",
