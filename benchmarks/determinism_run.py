@@ -64,7 +64,14 @@ def prepare(folder: Path, *, workers: int, zero_stage: int, dtype: str, steps: i
         "stages": [
             stage | {"name": "head", "trainable": "heads", "steps": steps // 4},
             stage | {"name": "layers", "trainable": parts, "steps": steps // 4, "teachers": ["alpha", "beta"]},
-            stage | {"name": "all", "steps": steps // 2, "heads": {64: ALL, 16: {"similarity": 200.0, "ranking": 20.0}}},
+            # Large enough for several passes per worker, which share one lookup of the words.
+            stage
+            | {
+                "name": "all",
+                "steps": steps // 2,
+                "batch_size": 96,
+                "heads": {64: ALL, 16: {"similarity": 200.0, "ranking": 20.0}},
+            },
         ],
         "train": {
             "workers": workers,
