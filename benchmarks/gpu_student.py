@@ -5,8 +5,9 @@ ids and teachers' vectors are random), bfloat16 with float32 masters, the real s
 Stages: everything trained (the published third stage), the last three layers (the second), the first head on the trunk's cached
 outputs (the first). The peer is the plain loop: the same backbone, batches padded to their longest text, sdpa, bfloat16 weights
 without masters, fused AdamW, a cosine loss on each micro-batch; so it does less. FLOPs are counted on real tokens, and not again
-where activations are computed again. Needs PyTorch, transformers and pydantic in the versions that pyproject.toml names; no Ray, no
-DeepSpeed. ``--tiny`` shrinks everything and runs on a CPU too. The last line is one JSON object.
+where activations are computed again. Needs torch, transformers, numpy, pydantic and PyYAML in the versions that pyproject.toml
+names; no Ray, no DeepSpeed, no sentence-transformers. ``--tiny`` shrinks everything and runs on a CPU too. The last line is one
+JSON object.
 
 On a new kind of GPU try first: ``--compile`` (fuses what is between the matrix products), then the largest ``--micro-batch-tokens``
 that fits, so that a batch of 128 is one pass and nothing is computed again.

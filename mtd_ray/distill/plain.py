@@ -1,4 +1,7 @@
-"""The engine of a step in plain PyTorch: one worker, no process group, nothing to install beside torch."""
+"""The engine of a step in plain PyTorch: one worker, no process group.
+
+Beside torch it needs transformers, numpy, pydantic and PyYAML, but nothing of the cluster, the storage or the encoder's libraries.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,24 @@
-"""The one way texts become vectors on a device: tokenise, token-budget batches, forward, heads."""
+"""The one way texts become vectors on a device: tokenise, token-budget batches, forward, heads.
 
-from mtd_ray.encoder.encoder import Encoded, Encoder
-from mtd_ray.encoder.models import locate_model
-from mtd_ray.encoder.student import StudentEncoder
+Finding a model's files needs none of what running it needs, so nothing is imported before it is called for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mtd_ray.encoder.encoder import Encoded, Encoder
+    from mtd_ray.encoder.models import locate_model
+    from mtd_ray.encoder.student import StudentEncoder
 
 __all__ = ["Encoded", "Encoder", "StudentEncoder", "locate_model"]
+
+_HOME = {"Encoded": "encoder", "Encoder": "encoder", "StudentEncoder": "student", "locate_model": "models"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
