@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,15 @@ class _Runs:
         weighted = {name: vectors * np.float16(recipe.teachers[name].weight ** 0.5) for name, vectors in self.data.targets.items()}
         layers = recipe.student.layers
         assert layers is not None
-        _in_a_process(
-            train_peer, TrainingSet(self.data.texts, weighted), self.options.models / "all-MiniLM-L6-v2", layers, steps,
-            recipe.stages[-1].batch_size, self.options.peer_lr, self.options.threads, into,
-        )  # fmt: skip
+        train = partial(
+            train_peer,
+            steps=steps,
+            batch_size=recipe.stages[-1].batch_size,
+            lr=self.options.peer_lr,
+            threads=self.options.threads,
+            into=into,
+        )
+        _in_a_process(train, TrainingSet(self.data.texts, weighted), self.options.models / "all-MiniLM-L6-v2", layers)
         return into, json.loads((into / "timing.json").read_text())
 
     def _new_folder(self) -> Path:
@@ -169,7 +175,7 @@ def _in_a_process(work: Callable[..., None], *arguments: Any) -> None:
     process.start()
     process.join()
     if process.exitcode != 0:
-        raise SystemExit(f"{work.__name__} ended with exit code {process.exitcode}")
+        raise SystemExit(f"a training ended with exit code {process.exitcode}")
 
 
 def _encode_student(folder: Path) -> Callable[[Sequence[str]], dict[int, Vectors]]:
