@@ -49,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=6.0, help="training time of each trainer")
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer-lr", type=float, default=3e-4, help="its default, 5e-5, is far too low for so few steps")
+    parser.add_argument("--peer-lr", type=float, default=5e-5, help="of the peer; its own default is 5e-5")
     parser.add_argument("--length-window", type=int, default=16, help="1: batches of random length")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--without-teachers", action="store_true", help="scoring the larger one takes 20 minutes on two cores")
