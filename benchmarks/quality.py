@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 from quality_data import MAX_TOKENS, TrainingSet, choose_texts, training_set
-from quality_ours import HEADS_STEPS, export_untrained, recipe_for, store_targets, train_ours
+from quality_ours import HEADS_STEPS, export_untrained, recipe_for, train_ours
 from quality_peer import train_peer
 from quality_scores import Vectors, score_sets
+from stored_vectors import store_vectors
 
 from mtd_ray.encoder import Encoder, StudentEncoder
 
@@ -142,7 +143,7 @@ class _Runs:
     def _train_ours(self, steps: int) -> tuple[Path, Any]:
         into = self._new_folder()
         recipe = recipe_for(into, self.options.models, all_steps=steps, length_window=self.options.length_window)
-        manifest = store_targets(recipe, self.data, into)
+        manifest = store_vectors(recipe, self.data.texts, self.data.targets, into)
         _in_a_process(train_ours, recipe, manifest, self.options.threads, into)
         return into, json.loads((into / "timing.json").read_text())
 

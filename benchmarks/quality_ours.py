@@ -8,21 +8,17 @@ import tempfile
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 import yaml
-from quality_data import TrainingSet
 
-from mtd_ray.config import Recipe, load_recipe, teacher_fingerprint
-from mtd_ray.corpus import Manifest, build_corpus, read_shard
+from mtd_ray.config import Recipe, load_recipe
+from mtd_ray.corpus import Manifest
 from mtd_ray.distill import final_student, initial_student
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import parts_of, write_part, write_teacher_description
 
 RECIPE = Path(__file__).with_name("quality.yaml")
 HEADS_STEPS: int = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["stages"][0]["steps"]
@@ -40,22 +36,6 @@ def recipe_for(folder: Path, models: Path, *, all_steps: int, length_window: int
     return load_recipe(
         file, [f"stages.1.steps={all_steps}", f"stages.1.warmup_steps={warmup}", f"train.length_window={length_window}"]
     )
-
-
-def store_targets(recipe: Recipe, data: TrainingSet, folder: Path) -> Manifest:
-    """Corpus and targets where a harvest would have left them."""
-    pq.write_table(pa.table({"text": data.texts}), folder / "texts.parquet")
-    store = ObjectStore(recipe.storage.url)
-    manifest = build_corpus(store, recipe)
-    row_of = {text: row for row, text in enumerate(data.texts)}
-    for name, teacher in recipe.teachers.items():
-        digest = teacher_fingerprint(teacher)
-        part_rows = write_teacher_description(store, digest, {"model": name}, recipe.harvest.part_rows)
-        for part in parts_of(manifest, part_rows):
-            table = read_shard(store, part.shard).slice(part.start, part.rows)
-            vectors = data.targets[name][[row_of[text] for text in table["text"].to_pylist()]].astype("float32")
-            write_part(store, digest, part, table["id"].to_pylist(), vectors, {}, tokens=0, requests=0, seconds=0)
-    return manifest
 
 
 def train_ours(recipe: Recipe, manifest: Manifest, threads: int, into: Path) -> None:

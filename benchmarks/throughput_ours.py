@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
-from mtd_ray.config import Recipe, teacher_fingerprint
-from mtd_ray.corpus import Manifest, build_corpus, read_shard
+from mtd_ray.config import Recipe
+from mtd_ray.corpus import Manifest
 from mtd_ray.distill.loop import TrainingJob, train
 from mtd_ray.distill.numbers.metrics import StepMetrics
 from mtd_ray.objects import ObjectStore
-from mtd_ray.targets import parts_of, write_part, write_teacher_description
 
 BATCH, MAX_TOKENS, LAYERS, DIMENSIONS = 64, 128, (0, 2, 5), 768
 HEADS: dict[str, dict[int, dict[str, float]]] = {
@@ -56,21 +52,6 @@ def recipe_for(folder: Path, model: Path, heads: str, *, steps: int, length_wind
         "evaluate": {"heldout": False},
     }
     return Recipe.model_validate_json(json.dumps(tree))
-
-
-def store_targets(recipe: Recipe, texts: list[str], vectors: npt.NDArray[np.float32], folder: Path) -> Manifest:
-    """Corpus and targets where a harvest would have left them."""
-    pq.write_table(pa.table({"text": texts}), folder / "texts.parquet")
-    store = ObjectStore(recipe.storage.url)
-    manifest = build_corpus(store, recipe)
-    row_of = {text: row for row, text in enumerate(texts)}
-    digest = teacher_fingerprint(recipe.teachers["teacher"])
-    part_rows = write_teacher_description(store, digest, {"model": "teacher"}, recipe.harvest.part_rows)
-    for part in parts_of(manifest, part_rows):
-        table = read_shard(store, part.shard).slice(part.start, part.rows)
-        block = vectors[[row_of[text] for text in table["text"].to_pylist()]]
-        write_part(store, digest, part, table["id"].to_pylist(), block, {}, tokens=0, requests=0, seconds=0)
-    return manifest
 
 
 def ours(recipe: Recipe, manifest: Manifest, threads: int) -> Speed:

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from throughput_ours import BATCH, DIMENSIONS, MAX_TOKENS, Speed, ours, recipe_for, store_targets
+from stored_vectors import store_vectors
+from throughput_ours import BATCH, DIMENSIONS, MAX_TOKENS, Speed, ours, recipe_for
 from throughput_peer import peer
 
 from mtd_ray.config import Recipe
@@ -59,7 +60,7 @@ def ways_of(given: argparse.Namespace, folder: Path, texts: list[str], vectors: 
     """What is measured, by name; called with the number of the round."""
     steps = given.length_window * (1 + given.windows)
     recipe = partial(recipe_for, folder, given.student, steps=steps, length_window=given.length_window)
-    manifest = store_targets(recipe("cosine"), texts, vectors, folder)
+    manifest = store_vectors(recipe("cosine"), texts, {"teacher": vectors}, folder)
     theirs = partial(peer, texts, vectors, given.student, threads=given.threads)
     return {
         "cosine": partial(_ours, recipe("cosine"), manifest, given.threads),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ class DeepSpeedEngine:
             model=module, optimizer=self._adam, config=_config(stage, train, clips_itself=self._clips_itself)
         )
         if self._clips_itself and dist.get_world_size() == 1:
-            # There is nobody to share gradients with, and copying them to one buffer and back takes a tenth of a step.
+            # There is nobody to share gradients with: copying them to one buffer and back is 3 to 5 % of a small student's step.
             self._engine.enable_backward_allreduce = False
         if self._rounds:
             # DeepSpeed makes its float32 masters from weights that it has already rounded to bfloat16.
@@ -73,7 +74,7 @@ class DeepSpeedEngine:
         """
         if self._clips_itself:
             norm = float(nn.utils.clip_grad_norm_([p for _, p in trained(self.module)], self._clip_norm))
-            if not torch.isfinite(torch.tensor(norm)):
+            if not math.isfinite(norm):
                 return norm
         self._engine.step()
         return norm if self._clips_itself else float(self._engine.get_global_grad_norm())
