@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import quality_scores
 from quality_data import MAX_TOKENS, TrainingSet, choose_texts, training_set
 from quality_ours import HEADS_STEPS, export_untrained, recipe_for, train_ours
 from quality_peer import train_peer
@@ -50,7 +51,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=6.0, help="training time of each trainer")
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer-lr", type=float, default=5e-5, help="of the peer; its own default is 5e-5")
+    parser.add_argument(
+        "--peer-lr", type=float, nargs="+", default=[5e-5], help="rates of the peer, the best is kept; its default is 5e-5"
+    )
     parser.add_argument("--length-window", type=int, default=16, help="1: batches of random length")
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--without-teachers", action="store_true", help="scoring the larger one takes 20 minutes on two cores")
@@ -104,7 +107,7 @@ class _Runs:
 
     def steps_of_peer(self, seconds: float) -> int:
         """How many steps the peer makes in so long."""
-        _, timing = self._train_peer(_TRIAL_STEPS)
+        _, timing = self._train_peer(_TRIAL_STEPS, self.options.peer_lr[0])
         return int(seconds / (timing["seconds"] / _TRIAL_STEPS))
 
     def ours(self, steps: int) -> tuple[Scores, int, float]:
@@ -115,11 +118,14 @@ class _Runs:
         return _shown("ours", scores, timing["seconds"]), total, timing["seconds"]
 
     def peer(self, steps: int) -> tuple[dict[str, float], int, float]:
-        """Scores of its vectors before or behind the projection, whichever are better; steps; seconds."""
-        into, timing = self._train_peer(steps)
-        scores = score_sets(_encode_peer(into), self.options.data)
-        _shown("EmbedDistillLoss", scores, timing["seconds"])
-        return max(scores.values(), key=lambda found: found["mean"]), steps, timing["seconds"]
+        """Scores at its best rate, of its vectors before or behind the projection, whichever are better; steps; seconds."""
+        outcomes = []
+        for lr in self.options.peer_lr:
+            into, timing = self._train_peer(steps, lr)
+            scores = _shown(f"EmbedDistillLoss, rate {lr:g}", score_sets(_encode_peer(into), self.options.data), timing["seconds"])
+            outcomes += [(found, timing["seconds"]) for found in scores.values()]
+        best, seconds = max(outcomes, key=lambda outcome: outcome[0]["mean"])
+        return best, steps, seconds
 
     def untrained(self) -> dict[str, float]:
         """Scores of the plain pooled vectors."""
@@ -133,7 +139,8 @@ class _Runs:
 
     def teacher(self, name: str, model: str) -> dict[str, float]:
         """Scores of a teacher; kept, as nothing changes them."""
-        measured = f"{Path(model).resolve()} {self.options.data.resolve()} {MAX_TOKENS}"
+        protocol = Path(quality_scores.__file__).read_text()
+        measured = f"{Path(model).resolve()} {self.options.data.resolve()} {MAX_TOKENS} {protocol}"
         kept: Path = self.options.cache / f"scores-{name}-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.json"
         if not kept.exists():
             kept.write_text(json.dumps(score_sets(_encode_model(model), self.options.data).popitem()[1]))
@@ -147,7 +154,7 @@ class _Runs:
         _in_a_process(train_ours, recipe, manifest, self.options.threads, into)
         return into, json.loads((into / "timing.json").read_text())
 
-    def _train_peer(self, steps: int) -> tuple[Path, Any]:
+    def _train_peer(self, steps: int, lr: float) -> tuple[Path, Any]:
         into = self._new_folder()
         recipe = recipe_for(into, self.options.models, all_steps=1)
         weighted = {name: vectors * np.float16(recipe.teachers[name].weight ** 0.5) for name, vectors in self.data.targets.items()}
@@ -157,7 +164,7 @@ class _Runs:
             train_peer,
             steps=steps,
             batch_size=recipe.stages[-1].batch_size,
-            lr=self.options.peer_lr,
+            lr=lr,
             threads=self.options.threads,
             into=into,
         )
