@@ -2,10 +2,11 @@
 
 from mtd_ray.config.base import Kind, fingerprint
 from mtd_ray.config.catalog import Catalog, ModelFacts, catalog, usd_per_token
+from mtd_ray.config.evaluate import EvaluateConfig, ExportConfig, Form, OwnTask, Requirements
 from mtd_ray.config.load import load_recipe
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.preflight import check_secrets
-from mtd_ray.config.recipe import EvaluateConfig, HarvestConfig, Recipe, StorageConfig
+from mtd_ray.config.recipe import HarvestConfig, Recipe, StorageConfig
 from mtd_ray.config.secret import SecretRef, resolve_secret
 from mtd_ray.config.sources import CorpusConfig, DocstringSource, HuggingFaceSource, JsonlSource, ParquetSource
 from mtd_ray.config.stages import POINTWISE, HeadLosses, LastLayers, LayerRange, Progressive, StageConfig, Trainable
@@ -31,6 +32,8 @@ __all__ = [
     "CorpusConfig",
     "DocstringSource",
     "EvaluateConfig",
+    "ExportConfig",
+    "Form",
     "HarvestConfig",
     "HeadLosses",
     "HuggingFaceSource",
@@ -41,10 +44,12 @@ __all__ = [
     "LocalTeacher",
     "ModelFacts",
     "OpenAITeacher",
+    "OwnTask",
     "ParquetSource",
     "Progressive",
     "QuotaConfig",
     "Recipe",
+    "Requirements",
     "SecretRef",
     "StageConfig",
     "StorageConfig",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from mtd_ray.config.base import Frozen, HttpUrl, Name, PositiveFloat, PositiveInt, fingerprint
+from mtd_ray.config.evaluate import EvaluateConfig, ExportConfig, Requirements
 from mtd_ray.config.sources import CorpusConfig
 from mtd_ray.config.stages import StageConfig
 from mtd_ray.config.student import StudentConfig
@@ -47,18 +48,6 @@ class HarvestConfig(Frozen):
     max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
-class EvaluateConfig(Frozen):
-    """Evaluation: retrieval over the held-out pairs of the corpus, and Parquet files of one's own.
-
-    Only a corpus of docstrings has held-out pairs. ``heldout: false`` without ``pairs``: the student is not measured.
-    ``pairs`` is a Parquet file with the columns ``query`` and ``passage``; its texts are removed from the corpus.
-    """
-
-    heldout: bool = True
-    pairs: dict[Name, str] = Field(default_factory=dict)
-    baselines: bool = True
-
-
 class Recipe(Frozen):
     """A whole run."""
 
@@ -71,7 +60,9 @@ class Recipe(Frozen):
     student: StudentConfig
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    require: Requirements = Requirements()
 
     def stage_teachers(self, stage: StageConfig) -> tuple[str, ...]:
         """Names of the teachers in a stage's target, in the order in which their vectors are concatenated: the recipe's."""
@@ -128,8 +119,9 @@ class Recipe(Frozen):
         """Digest of what decides the student: corpus, teachers and their parts in the target, student, stages, seed, dtype."""
         what = self.model_dump(
             mode="json",
-            include={"seed": True, "corpus": True, "student": True, "stages": True, "evaluate": True},
-            exclude={"evaluate": {"baselines"}, "student": {"license", "base_model_name"}},
+            # Of the evaluation, what is kept out of the corpus.
+            include={"seed": True, "corpus": True, "student": True, "stages": True, "evaluate": {"heldout", "pairs"}},
+            exclude={"student": {"license", "base_model_name"}},
         )
         for stage, told in zip(self.stages, what["stages"], strict=True):
             told["teachers"] = self.stage_teachers(stage)
