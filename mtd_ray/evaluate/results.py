@@ -30,7 +30,7 @@ class Row:
 
     Attributes:
         scores: task name → main score, 0 to 1. Forms other than float32 are measured on some types of tasks only.
-        intervals: task name → the 95 % interval of the score (bootstrap over queries, pairs, experiments or sets), where there is one.
+        intervals: task name → the score's 95 % interval (bootstrap over queries, pairs, experiments or sets), where there is one.
     """
 
     role: Role

@@ -11,8 +11,8 @@ from mtd_ray.config import Form
 class View:
     """Vectors of ``size`` numbers.
 
-    ``form``: ``float32`` as the model gives them; ``int8`` and ``binary`` quantised; ``cut`` and ``pca`` the model's largest vectors
-    made this short by taking the first numbers, or the strongest directions.
+    ``form``: ``float32`` as the model gives them; ``int8`` and ``binary`` quantised; ``cut`` and ``pca`` its largest vectors made
+    this short by taking the first numbers, or the strongest directions.
     """
 
     size: int

@@ -74,7 +74,7 @@ class EmbeddingCost:
 
 @dataclass(frozen=True)
 class ReportData:
-    """All of it. ``facts`` are (label, text) lines about the run: recipe, corpus, student, teachers and their licences, versions."""
+    """All of it. ``facts`` are (label, text) lines about the run: recipe, corpus, student, teachers, licences, versions."""
 
     title: str
     results: Results

@@ -19,7 +19,7 @@ Side = Literal["query", "document"] | None
 
 @dataclass(frozen=True)
 class Asked:
-    """What a text is embedded for: the task's name and type as mteb gives them, and the side it stands on; None where both are alike."""
+    """What a text is embedded for: a task's name and type, as mteb gives them, and the side it stands on; None: both are alike."""
 
     task: str
     type: str
