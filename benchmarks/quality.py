@@ -49,6 +49,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, required=True, help="folder with all-mpnet-base-v2 and all-MiniLM-L6-v2")
     parser.add_argument("--cache", type=Path, default=Path("build/quality"), help="where teachers' vectors and scores are kept")
     parser.add_argument("--minutes", type=float, default=6.0, help="training time of each trainer")
+    parser.add_argument("--steps", type=int, help="of this engine's last stage, whatever time they take; instead of --minutes")
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -67,7 +68,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     data = training_set(choose_texts(options.data, options.rows), teachers | {"wordllama": "package:wordllama"}, options.cache)
     runs = _Runs(options, data, folder)
     seconds = options.minutes * 60
-    ours, ours_steps, ours_seconds = runs.ours(runs.steps_of_ours(seconds))
+    ours, ours_steps, ours_seconds = runs.ours(options.steps or runs.steps_of_ours(seconds))
     best = max(ours)
     outcome: dict[str, Any] = {
         "ours": ours,

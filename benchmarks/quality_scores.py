@@ -1,7 +1,7 @@
 """What vectors are worth on the evaluation sets of ``--data``: similarity, retrieval, classification, clustering; 0 to 100 each.
 
-The protocols are those of the tasks' MTEB classes, but for k-means: on minibatches, as there, its score moves by several points with
-its start; here it runs to its end, ten starts each. Seeds are fixed, so that two students are measured on the same draws.
+The protocols are those of the tasks' MTEB classes, but for k-means: on minibatches, as there, its score moves by several points
+with its start; here it runs to its end, ten starts each. Seeds are fixed, so that two students are measured on the same draws.
 """
 
 from __future__ import annotations
