@@ -1,4 +1,8 @@
-"""Folders in the object store: every file with its hash, the manifest written last. Needs no PyTorch."""
+"""Folders in the object store: every file with its hash, the manifest written last. Needs no PyTorch.
+
+The model card, README.md, is the one file without a hash: it says what was measured after the folder was published, and decides no
+vector, so that it can be written again at any time.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,26 @@ from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
 
 _MANIFEST = "manifest.json"
+_CARD = "README.md"
 
 
 def publish_folder(store: ObjectStore, folder: Path, prefix: str) -> None:
     """Upload a folder under a key prefix. ``manifest.json``, with every file's sha256, is written last: no manifest, no folder."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     store.delete(f"{prefix}/{_MANIFEST}")
+    store.delete(f"{prefix}/{_CARD}")  # of an earlier folder, when this one has none
     store.upload_folder(folder, prefix)
-    entries = {name: {"sha256": _sha256(path), "size": path.stat().st_size} for name, path in files.items()}
+    entries = {name: {"sha256": _sha256(path), "size": path.stat().st_size} for name, path in files.items() if name != _CARD}
     store.put(f"{prefix}/{_MANIFEST}", json.dumps({"files": entries}, indent=1).encode())
 
 
+def put_card(store: ObjectStore, prefix: str, markdown: str) -> None:
+    """Write a folder's model card, before or after it is published."""
+    store.put(f"{prefix}/{_CARD}", markdown.encode())
+
+
 def fetch_folder(store: ObjectStore, prefix: str, folder: Path) -> None:
-    """Bring a published folder to this machine; a folder that is there already and whole is kept.
+    """Bring a published folder to this machine; files that are there already and whole are kept, the card is the newest.
 
     Raises:
         StorageError: the folder was never published completely, or a file is not what was published.
@@ -38,10 +49,19 @@ def fetch_folder(store: ObjectStore, prefix: str, folder: Path) -> None:
             if fault := _faults(fetched, expected):
                 raise StorageError(f"{store.url}/{prefix}/{fault} is not what was published there: export the student again")
             _replace(fetched, folder, set(expected))
+    _fetch_card(store, prefix, folder / _CARD)
+
+
+def _fetch_card(store: ObjectStore, prefix: str, path: Path) -> None:
+    card = store.find(f"{prefix}/{_CARD}")
+    if card is None:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != card:
+        path.write_bytes(card)
 
 
 def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
-    """File → sha256 of a published folder.
+    """File → sha256 of a published folder; the card is not among them.
 
     Raises:
         StorageError: nothing is published there, or not completely.
@@ -49,7 +69,8 @@ def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
     manifest = store.find(f"{prefix}/{_MANIFEST}")
     if manifest is None:
         raise StorageError(f"{store.url}/{prefix} holds no published model: run the export step first")
-    return {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items()}
+    # Folders published by earlier versions list the card too.
+    return {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items() if name != _CARD}
 
 
 def _faults(folder: Path, expected: dict[str, str]) -> str | None:

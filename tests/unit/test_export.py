@@ -13,10 +13,8 @@ from sentence_transformers import SentenceTransformer
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import StudentEncoder
-from mtd_ray.errors import MtdError, StorageError
+from mtd_ray.errors import MtdError
 from mtd_ray.export import export_student
-from mtd_ray.objects import ObjectStore
-from mtd_ray.publish import fetch_folder, publish_folder
 from mtd_ray.student import Student, pad_tokens, tokenize
 from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 
@@ -156,51 +154,3 @@ def test_other_folder_is_refused(tmp_path: Path) -> None:
 def test_full_folder_is_not_overwritten(student: Student, folder: Path) -> None:
     with pytest.raises(MtdError, match="not empty"):
         export_student(student, folder, card=None)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
-    folder = tmp_path / "small"
-    (folder / "1_Pooling").mkdir(parents=True)
-    (folder / "modules.json").write_text("[]")
-    (folder / "1_Pooling" / "config.json").write_text("{}")
-    return folder
-
-
-def test_published_folder_comes_back(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
-    publish_folder(local_store, small, "runs/a/student")
-    fetch_folder(local_store, "runs/a/student", tmp_path / "fetched")
-    assert files(tmp_path / "fetched") == files(small)
-
-
-def test_files_of_an_earlier_version_stay_out(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
-    local_store.put("runs/a/student/old.bin", b"left over")
-    publish_folder(local_store, small, "runs/a/student")
-    fetch_folder(local_store, "runs/a/student", tmp_path / "fetched")
-    assert files(tmp_path / "fetched") == files(small)
-
-
-def test_changed_local_copy_is_renewed(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
-    publish_folder(local_store, small, "s")
-    fetch_folder(local_store, "s", tmp_path / "fetched")
-    (tmp_path / "fetched" / "modules.json").write_text("changed")
-    fetch_folder(local_store, "s", tmp_path / "fetched")
-    assert files(tmp_path / "fetched") == files(small)
-
-
-def test_damaged_object_is_refused(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
-    publish_folder(local_store, small, "s")
-    local_store.put("s/modules.json", b"damaged")
-    with pytest.raises(StorageError, match=r"s/modules\.json is not what was published"):
-        fetch_folder(local_store, "s", tmp_path / "fetched")
-    assert not (tmp_path / "fetched").exists()
-
-
-def test_interrupted_publication_is_not_a_model(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
-    local_store.upload_folder(small, "s")
-    with pytest.raises(StorageError, match="no published model"):
-        fetch_folder(local_store, "s", tmp_path / "fetched")
