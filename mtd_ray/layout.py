@@ -13,7 +13,10 @@ bases/<basis>.safetensors                            strongest directions of som
 trunks/<trunk>/trunk.json                            what the fingerprint stands for
 trunks/<trunk>/states/<shard>.f32                    what a frozen trunk makes of a shard's texts
 harvests/<recipe>/<time>.json, .md                   receipts of harvests
-evaluations/<teacher>/<pairs>.safetensors            a teacher's vectors of evaluation texts: asked for, and paid, once
+evaluations/<teacher>/<manner>/<chunk>.safetensors   a teacher's vectors of evaluation texts: asked for, and paid, once
+evaluations/<teacher>/<manner>/<chunk>.texts         the texts' digests; a chunk exists when, and only when, this object exists
+scores/<model>/<task>.json                           a model's scores on a task: measured once, whatever run asks
+scores/<model>/bases-<texts>.safetensors             strongest directions of a model's vectors of some texts
 runs/<run>/recipe.json                               the recipe as run
 runs/<run>/checkpoints/<stage>-<step>/<attempt>/…    files, and `rank-<rank>.json` of each worker that has written its own
 runs/<run>/checkpoints/<stage>-<step>/commit.json    a checkpoint exists when, and only when, this object exists
@@ -22,12 +25,15 @@ runs/<run>/checkpoints/<stage>-<step>/scoring.json   its weights are being measu
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
 runs/<run>/student/…                                 the exported folder, then `manifest.json`
 runs/<run>/untrained/…                               the same student before its first step
-runs/<run>/report/…                                  results.json, report.md, scores.png
+runs/<run>/exported.json                             what was exported: checkpoint and the recipe's export section
+runs/<run>/report/…                                  index.html, report.md, results.json, scores.png
+runs/<run>/report/mteb/results/<model>/<revision>/…  <task>.json and model_meta.json, as mteb's leaderboard takes them
 runs/<run>/finished.json                             written last
 ```
 
 ``<corpus>`` and ``<teacher>`` are ``name-fingerprint``; ``<shard>`` is the shard's content hash, so that appended shards leave
-committed parts alone; ``<pairs>`` is the content hash of a task's pairs, so that recipes with equal pairs share their vectors.
+committed parts alone; ``<manner>`` is the digest of what is sent beside a text: prompt and input type. Below
+``scores``, ``<model>`` and ``<task>`` are digests of what decides the vectors and the data.
 """
 
 from __future__ import annotations
@@ -140,8 +146,30 @@ def harvest_receipt(recipe: str, time: str, suffix: str) -> str:
 # --- evaluation
 
 
-def teacher_evaluation(fingerprint: str, pairs_sha256: str) -> str:
-    return f"evaluations/{short(fingerprint)}/{short(pairs_sha256)}.safetensors"
+def kept_chunks(fingerprint: str, manner: str) -> str:
+    return f"evaluations/{short(fingerprint)}/{short(manner)}"
+
+
+def kept_vectors(fingerprint: str, manner: str, chunk: str) -> str:
+    return f"{kept_chunks(fingerprint, manner)}/{short(chunk)}.safetensors"
+
+
+def kept_texts(fingerprint: str, manner: str, chunk: str) -> str:
+    return f"{kept_chunks(fingerprint, manner)}/{short(chunk)}.texts"
+
+
+def chunk_of_texts(key: str) -> str | None:
+    """The chunk whose texts an object below :func:`kept_chunks` names; None for its vectors."""
+    name = key.rpartition("/")[2]
+    return name.removesuffix(".texts") if name.endswith(".texts") else None
+
+
+def kept_score(model: str, task: str) -> str:
+    return f"scores/{short(model)}/{short(task)}.json"
+
+
+def kept_bases(model: str, texts: str) -> str:
+    return f"scores/{short(model)}/bases-{short(texts)}.safetensors"
 
 
 # --- run
@@ -208,8 +236,16 @@ def run_untrained(name: str) -> str:
     return f"{run(name)}/untrained"
 
 
+def run_exported(name: str) -> str:
+    return f"{run(name)}/exported.json"
+
+
 def run_report(name: str) -> str:
     return f"{run(name)}/report"
+
+
+def run_mteb(name: str, model: str, revision: str, file: str) -> str:
+    return f"{run_report(name)}/mteb/results/{model}/{revision}/{file}"
 
 
 def run_finished(name: str) -> str:

@@ -19,7 +19,8 @@ from torch import Tensor
 from mtd_ray.encoder.batches import TokenBudget
 from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.cpu import tune_for_cpu
-from mtd_ray.encoder.inputs import Inputs, tokenize
+from mtd_ray.encoder.heads import take_head
+from mtd_ray.encoder.inputs import Inputs, count_tokens, tokenize
 from mtd_ray.encoder.int8 import use_int8
 from mtd_ray.encoder.models import locate_model
 from mtd_ray.encoder.trusted import check_modules
@@ -70,8 +71,9 @@ class Encoder:
         cls,
         model: str,
         *,
-        max_tokens: int,
+        max_tokens: int | None,
         revision: str | None = None,
+        head: int | None = None,
         trust_remote_code: bool = False,
         dtype: str = "float32",
         device: str | None = None,
@@ -81,7 +83,8 @@ class Encoder:
         """Load a folder, a hub name or ``package:NAME/SUBFOLDER`` (see :func:`locate_model`).
 
         Args:
-            max_tokens: texts are cut here, or at the model's own limit when that is lower.
+            max_tokens: texts are cut here, or at the model's own limit when that is lower or this is None.
+            head: takes the head of this size, where the model has several (see :mod:`mtd_ray.encoder.heads`) and this among them.
             trust_remote_code: load classes outside sentence-transformers' plain modules; needs code you have read.
             dtype: ``float32``, ``bfloat16`` or ``float16``; vectors come out as float32 whatever it is.
             device: a torch device; None takes a GPU when there is one.
@@ -99,7 +102,10 @@ class Encoder:
             if not trust_remote_code:
                 check_modules(place, revision)
             loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), "cpu" if int8 else device)
-        _limit_tokens(loaded, max_tokens)
+            if head is not None:
+                take_head(loaded, place, head, revision, getattr(torch, dtype))
+        if max_tokens is not None:
+            _limit_tokens(loaded, max_tokens)
         if int8:
             use_int8(loaded, cache_folder())
         elif isinstance(loaded[0], Transformer):
@@ -175,10 +181,22 @@ class Encoder:
             torch.cuda.current_stream().synchronize()
         return [_unsorted(result.numpy(), order) for result in results]
 
-    def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[int]:
-        """Tokens of each text as the model reads it: prompt and special tokens included, cut at the maximum."""
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The model's named prompts, without empty ones."""
+        return {name: prompt for name, prompt in self.model.prompts.items() if prompt}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has learned."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def count_tokens(self, texts: Sequence[str], prompt: str = "", *, cut: bool = True) -> list[int]:
+        """Tokens of each text as the model reads it: prompt and special tokens included, cut at the maximum unless told not to."""
+        if not texts:
+            return []
         with self._tokenizing:
-            return tokenize(self.model, texts, prompt).lengths if texts else []
+            return tokenize(self.model, texts, prompt).lengths if cut else count_tokens(self.model, texts, prompt)
 
     def _to_device(self, features: dict[str, Any]) -> dict[str, Any]:
         device = self.model.device

@@ -86,3 +86,17 @@ def tokenize(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> I
     raise MtdError(
         f"a model that starts with {type(model[0]).__name__} is not supported; it must be a text transformer or a static embedding"
     )
+
+
+def count_tokens(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> list[int]:
+    """Tokens of each text with the prompt before it, special tokens included, not cut."""
+    tokenizer, written = model[0].tokenizer, [prompt + text for text in texts]
+    if not isinstance(model[0], StaticEmbedding):
+        return [len(ids) for ids in tokenizer(written, padding=False, truncation=False, verbose=False)["input_ids"]]
+    limit = tokenizer.truncation
+    tokenizer.no_truncation()
+    try:
+        return [len(encoding.ids) for encoding in tokenizer.encode_batch(written, add_special_tokens=False)]
+    finally:
+        if limit is not None:
+            tokenizer.enable_truncation(**limit)

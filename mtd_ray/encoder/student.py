@@ -1,50 +1,64 @@
-"""An exported student: one backbone, several heads, one forward pass for all of them."""
+"""A student in the published layout: one backbone, several heads, one forward pass for all of them."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from mtd_ray.encoder.encoder import Encoder, Vectors
+from mtd_ray.encoder.files import local_copy
+from mtd_ray.encoder.heads import head_sizes, load_head, place_of_head
 from mtd_ray.errors import MtdError
-
-_HEAD = re.compile(r"^2_Dense_(\d+)$")
-_NO_LIMIT = 2**31
 
 
 class StudentEncoder:
-    """Texts → vectors of any of the student's sizes. Vectors are not normalised; they are meant for cosine similarity."""
+    """Texts → vectors of any of the student's sizes. Vectors are not normalised; they are meant for cosine similarity.
 
-    def __init__(self, encoder: Encoder, heads: dict[int, nn.Linear]) -> None:
+    Args:
+        encoder: of the whole model.
+        place: which of its modules is a head; those before it are run once, those behind it for each size.
+        heads: size → the module that takes the head's place.
+    """
+
+    def __init__(self, encoder: Encoder, place: int, heads: dict[int, nn.Module]) -> None:
         self._encoder = encoder
         self._heads = heads
-        self._backbone = list(encoder.model)[:-1]
+        modules = list(encoder.model)
+        self._backbone, self._behind = modules[:place], modules[place + 1 :]
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | None = None, batch_tokens: int | None = None) -> StudentEncoder:
-        """Load a folder written by :func:`mtd_ray.export.export_student`.
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        revision: str | None = None,
+        max_tokens: int | None = None,
+        dtype: str = "float32",
+        device: str | None = None,
+        batch_tokens: int | None = None,
+    ) -> StudentEncoder:
+        """Load a folder in the published layout: one that :func:`mtd_ray.export.export_student` wrote, or anybody else.
 
         Args:
-            device, batch_tokens: as for :meth:`Encoder.load <mtd_ray.encoder.Encoder.load>`.
+            model: a folder, a hub name or ``package:NAME/SUBFOLDER``.
+            revision: of a hub model.
+            max_tokens, dtype, device, batch_tokens: as for :meth:`Encoder.load <mtd_ray.encoder.Encoder.load>`.
 
         Raises:
-            MtdError: the folder is missing, damaged, or has no heads.
+            MtdError: the folder is missing, damaged, or has no heads; or it names code that is not trusted.
         """
-        folder = Path(folder).absolute()
-        found = sorted(int(match[1]) for path in folder.glob("2_Dense_*") if (match := _HEAD.match(path.name)))
-        if not found:
-            raise MtdError(f"{folder} is not an exported student: it has no head folder 2_Dense_SIZE")
-        encoder = Encoder.load(str(folder), max_tokens=_NO_LIMIT, device=device, batch_tokens=batch_tokens)
-        heads = {size: _load_head(folder / f"2_Dense_{size}").to(encoder.model.device) for size in found}
-        return cls(encoder, heads)
+        folder = local_copy(str(model), revision)
+        sizes, place = head_sizes(folder), place_of_head(str(folder))
+        if not sizes or place is None:
+            lacks = "head folder 2_Dense_SIZE" if not sizes else "head in modules.json"
+            raise MtdError(f"{folder} is not an exported student: it has no {lacks}")
+        encoder = Encoder.load(str(folder), max_tokens=max_tokens, dtype=dtype, device=device, batch_tokens=batch_tokens)
+        heads = {size: load_head(str(folder), size).to(encoder.model.device, getattr(torch, dtype)) for size in sizes}
+        return cls(encoder, place, heads)
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -58,13 +72,18 @@ class StudentEncoder:
 
     @property
     def prompts(self) -> dict[str, str]:
-        """The folder's named prompts."""
-        return {name: prompt for name, prompt in self._encoder.model.prompts.items() if prompt}
+        """The folder's named prompts, without empty ones."""
+        return self._encoder.prompts
 
     @property
     def max_tokens(self) -> int:
         """Where texts are cut, in tokens."""
         return self._encoder.max_tokens
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers a plain load of the folder has: backbone and default head."""
+        return self._encoder.parameters
 
     def encode(self, texts: Sequence[str], *, heads: Sequence[int] | None = None, prompt: str = "") -> dict[int, Vectors]:
         """Vectors (rows, size) for each size asked for, from one pass of the backbone.
@@ -84,22 +103,17 @@ class StudentEncoder:
         def forward(features: dict[str, torch.Tensor]) -> list[torch.Tensor]:
             for module in self._backbone:
                 features = module(features)
-            return [self._heads[size](features["sentence_embedding"]) for size in sizes]
+            return [self._through_head(features, size) for size in sizes]
 
         vectors, _ = self._encoder.run(texts, forward, prompt=prompt)
         return dict(zip(sizes, vectors, strict=True))
 
-    def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[int]:
-        """Tokens of each text as the student reads it: prompt and special tokens included, cut at the maximum."""
-        return self._encoder.count_tokens(texts, prompt)
+    def count_tokens(self, texts: Sequence[str], prompt: str = "", *, cut: bool = True) -> list[int]:
+        """Tokens of each text as the student reads it: prompt and special tokens included, and cut at the maximum or not."""
+        return self._encoder.count_tokens(texts, prompt, cut=cut)
 
-
-def _load_head(folder: Path) -> nn.Linear:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = load_file(folder / "model.safetensors")
-        head = nn.Linear(config["in_features"], config["out_features"], bias=config["bias"])
-        head.load_state_dict({name.removeprefix("linear."): tensor.float() for name, tensor in weights.items()})
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise MtdError(f"head {folder} cannot be loaded: {type(error).__name__}: {error}") from error
-    return head.eval()
+    def _through_head(self, features: dict[str, torch.Tensor], size: int) -> torch.Tensor:
+        features = dict(features)  # a head writes its result over its input
+        for module in (self._heads[size], *self._behind):
+            features = module(features)
+        return features["sentence_embedding"]

@@ -28,14 +28,43 @@ def check_modules(model: str, revision: str | None) -> None:
     Raises:
         MtdError: naming the model, the file and the offending entry.
     """
-    modules = _read_json(model, "modules.json", revision)
-    for module in modules or ():
+    for module in read_json(model, "modules.json", revision) or ():
         kind = _known(model, module["type"])
-        where = f"{module['path']}/" if module["path"] else ""
         if kind == "Dense":
-            _check_activation(model, f"{where}config.json", revision)
-        if kind in _WITH_WEIGHTS and Path(model).is_dir() and not Path(model, where, "model.safetensors").is_file():
-            raise MtdError(f"model {model}: {where}model.safetensors is missing; other weight formats are not loaded, convert it")
+            check_dense(model, module["path"], revision)
+        elif kind in _WITH_WEIGHTS:
+            _check_weights(model, module["path"])
+
+
+def check_dense(model: str, path: str, revision: str | None) -> None:
+    """Refuse a linear layer in the folder ``path`` of a model as :func:`check_modules` does.
+
+    Raises:
+        MtdError: naming the model, the file and the offending entry.
+    """
+    _check_activation(model, f"{path}/config.json".lstrip("/"), revision)
+    _check_weights(model, path)
+
+
+def read_json(model: str, file: str, revision: str | None) -> Any:
+    """A JSON file of a model, which is a folder or a hub name; None where it has no such file.
+
+    Raises:
+        MtdError: the file is not valid JSON.
+    """
+    from sentence_transformers.util import load_file_path
+
+    path = load_file_path(model, file, revision=revision, local_files_only=Path(model).is_dir())
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+    except ValueError as error:
+        raise MtdError(f"model {model}: {file} is not valid JSON: {error}") from None
+
+
+def _check_weights(model: str, path: str) -> None:
+    if Path(model).is_dir() and not Path(model, path, "model.safetensors").is_file():
+        missing = f"{path}/model.safetensors".lstrip("/")
+        raise MtdError(f"model {model}: {missing} is missing; other weight formats are not loaded, convert it")
 
 
 def _known(model: str, type_name: str) -> str:
@@ -49,18 +78,8 @@ def _known(model: str, type_name: str) -> str:
 
 
 def _check_activation(model: str, file: str, revision: str | None) -> None:
-    name = (_read_json(model, file, revision) or {}).get("activation_function")
+    name = (read_json(model, file, revision) or {}).get("activation_function")
     if name is not None and not _ACTIVATION.match(str(name)):
         raise MtdError(
             f"model {model}: {file} names the activation {name!r}, which is not a torch.nn activation; it would be imported and run"
         )
-
-
-def _read_json(model: str, file: str, revision: str | None) -> Any:
-    from sentence_transformers.util import load_file_path
-
-    path = load_file_path(model, file, revision=revision, local_files_only=Path(model).is_dir())
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-    except ValueError as error:
-        raise MtdError(f"model {model}: {file} is not valid JSON: {error}") from None

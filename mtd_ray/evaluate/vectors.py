@@ -1,9 +1,8 @@
-"""One model's vectors of a task's texts."""
+"""Vectors of texts, and several models' side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,29 +10,12 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
-class TaskVectors:
-    """One model's vectors of a task's texts, in their order: ``queries`` (queries, dim) and ``passages`` (passages, dim)."""
-
-    queries: Vectors
-    passages: Vectors
-
-    @property
-    def size(self) -> int:
-        """Numbers in a vector."""
-        return int(self.queries.shape[1])
-
-
-def concatenated(parts: Sequence[TaskVectors], weights: Sequence[float]) -> TaskVectors:
-    """Several teachers as one: unit vectors side by side, each scaled by the root of its weight.
+def concatenated(parts: Sequence[Vectors], weights: Sequence[float]) -> Vectors:
+    """Several teachers as one: unit vectors side by side, each scaled by the root of its weight; (rows, sum of the sizes).
 
     The cosine of two such vectors is the weighted mean of the teachers' cosines (arXiv 2412.19048, section 3).
     """
-    scales = [weight**0.5 for weight in weights]
-    return TaskVectors(
-        np.concatenate([scale * unit(part.queries) for part, scale in zip(parts, scales, strict=True)], axis=1),
-        np.concatenate([scale * unit(part.passages) for part, scale in zip(parts, scales, strict=True)], axis=1),
-    )
+    return np.concatenate([weight**0.5 * unit(part) for part, weight in zip(parts, weights, strict=True)], axis=1)
 
 
 def unit(vectors: Vectors) -> Vectors:

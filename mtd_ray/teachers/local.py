@@ -78,6 +78,7 @@ def _load(name: str, config: LocalTeacher) -> Encoder:
             trust_remote_code=config.trust_remote_code,
             dtype=config.dtype,
             max_tokens=config.max_tokens,
+            head=config.dimensions if config.shorten is None else None,
             batch_tokens=config.batch_tokens,
             backend=config.backend,
         )

@@ -23,10 +23,14 @@ def test_a_runs_keys_stay_inside_the_run() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_evaluation_vectors_are_kept_per_teacher_and_pairs() -> None:
-    other = DIGEST[::-1]
-    keys = {layout.teacher_evaluation(teacher, pairs) for teacher in (DIGEST, other) for pairs in (DIGEST, other)}
-    assert len(keys) == 4
+def test_evaluation_vectors_are_kept_per_teacher_manner_and_chunk() -> None:
+    names = (DIGEST, DIGEST[::-1])
+    keys = {layout.kept_vectors(teacher, manner, chunk) for teacher in names for manner in names for chunk in names}
+    assert len(keys) == 8
+    texts = layout.kept_texts(DIGEST, DIGEST, DIGEST)
+    assert texts.startswith(layout.kept_chunks(DIGEST, DIGEST) + "/")
+    assert layout.chunk_of_texts(texts) == layout.short(DIGEST)
+    assert layout.chunk_of_texts(layout.kept_vectors(DIGEST, DIGEST, DIGEST)) is None
 
 
 def test_checkpoints_sort_in_the_order_they_were_made() -> None:

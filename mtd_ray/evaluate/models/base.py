@@ -36,7 +36,10 @@ class Access:
 
 @dataclass(frozen=True)
 class About:
-    """What mteb's leaderboard and a reader need to know of a model to get the same scores again."""
+    """What mteb's leaderboard and a reader need to know of a model to get the same scores again.
+
+    ``name`` is ``organization/model``; ``prompts`` are the model's own, by their names.
+    """
 
     name: str
     revision: str
@@ -93,6 +96,8 @@ class Measured(Protocol):
     def gpus(self) -> float: ...
     @property
     def teacher_names(self) -> tuple[str, ...]: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
 
     def identity(self, store: ObjectStore) -> str:
         """Digest of everything that decides its vectors: weights, prompts, maximum length, dtype."""

@@ -1,0 +1,55 @@
+"""The files of a model on this machine, and their content."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from mtd_ray.encoder.models import locate_model
+from mtd_ray.errors import MtdError
+
+# What a published sentence-transformers model consists of; code and other weight formats stay where they are.
+_WANTED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_OTHER_BACKENDS = ["onnx/*", "openvino/*"]
+_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model"})
+
+
+def local_copy(model: str, revision: str | None = None) -> Path:
+    """The folder with a model's files; those of a hub model are downloaded, unless they are there.
+
+    Raises:
+        MtdError: there is no such folder, or the hub does not give the model.
+    """
+    place = locate_model(model)
+    if Path(place).is_dir():
+        return Path(place)
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(place, revision=revision, allow_patterns=_WANTED, ignore_patterns=_OTHER_BACKENDS)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise MtdError(
+            f"model {model!r} is no folder of this machine and cannot be downloaded from the hub: {reason}; check the name, the "
+            "revision, and the network"
+        ) from error
+    return Path(folder)
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """File → sha256, of all files in a model's folder that may decide its vectors."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in _SUFFIXES and path.is_file()]
+    wanted = [path for path in paths if not any(path.relative_to(folder).match(pattern) for pattern in _OTHER_BACKENDS)]
+    return {path.relative_to(folder).as_posix(): _sha256(path, *_state(path)) for path in wanted}
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

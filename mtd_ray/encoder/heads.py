@@ -1,0 +1,64 @@
+"""Heads of the published Stella layout: one folder ``2_Dense_SIZE`` per size, of which ``modules.json`` names one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
+
+from mtd_ray.encoder.trusted import check_dense, read_json
+from mtd_ray.errors import MtdError
+
+_HEAD = re.compile(r"^2_Dense_(\d+)$")
+
+
+def head_sizes(folder: Path) -> tuple[int, ...]:
+    """Sizes of the heads in a folder, ascending."""
+    return tuple(sorted(int(match[1]) for path in folder.glob("2_Dense_*") if (match := _HEAD.match(path.name))))
+
+
+def place_of_head(model: str, revision: str | None = None) -> int | None:
+    """Number of the module that is a head, by ``modules.json``; None where it names none.
+
+    Args:
+        model: a folder or a hub name.
+    """
+    paths = [str(module["path"]) for module in read_json(model, "modules.json", revision) or ()]
+    return next((place for place, path in enumerate(paths) if _HEAD.match(path)), None)
+
+
+def load_head(model: str, size: int, revision: str | None = None) -> Dense:
+    """The head of one size, in float32 on the CPU.
+
+    Raises:
+        MtdError: it is not there, damaged, of another size, or names code or weights that are not trusted.
+    """
+    name = f"2_Dense_{size}"
+    check_dense(model, name, revision)
+    try:
+        head = Dense.load(model, subfolder=name, revision=revision, local_files_only=Path(model).is_dir())
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise MtdError(f"head {model}/{name} cannot be loaded: {type(error).__name__}: {error}") from error
+    if head.out_features != size:
+        raise MtdError(f"head {model}/{name} gives vectors of {head.out_features} numbers; the folder's name says {size}")
+    return head.eval()
+
+
+def take_head(loaded: SentenceTransformer, model: str, size: int, revision: str | None, dtype: torch.dtype) -> None:
+    """Put the head of this size into the place of the one that ``modules.json`` names, where there is such a head.
+
+    Raises:
+        MtdError: the head cannot be loaded.
+    """
+    place = place_of_head(model, revision)
+    if (
+        place is None
+        or loaded.get_embedding_dimension() == size
+        or read_json(model, f"2_Dense_{size}/config.json", revision) is None
+    ):
+        return
+    loaded[place] = load_head(model, size, revision).to(loaded.device, dtype)

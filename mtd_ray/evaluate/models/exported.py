@@ -1,0 +1,68 @@
+"""A student as it was published in the object store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from mtd_ray import layout
+from mtd_ray.config import fingerprint
+from mtd_ray.evaluate.models.base import Access, TextEncoder
+from mtd_ray.publish import fetch_folder, published_files
+
+if TYPE_CHECKING:
+    from mtd_ray.objects import ObjectStore
+
+_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """A published student.
+
+    Attributes:
+        prefix: where in the store it is published.
+        sizes: of the vectors that are measured; empty for all of its heads.
+        prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.prompts.prompt_of`.
+    """
+
+    role: Literal["student", "untrained"]
+    prefix: str
+    sizes: tuple[int, ...]
+    cpus: float
+    gpus: float
+    prompts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    teacher_names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.role
+
+    @property
+    def label(self) -> str:
+        return self.role
+
+    def identity(self, store: ObjectStore) -> str:
+        """Of the published files, the model card aside: it tells of scores and changes with them."""
+        files = {file: digest for file, digest in published_files(store, self.prefix).items() if file != _CARD}
+        return fingerprint([files, dict(self.prompts)])
+
+    @contextmanager
+    def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
+        from mtd_ray.encoder import StudentEncoder  # brings PyTorch, which the caller who only sends this does not need
+        from mtd_ray.evaluate.models.opened import opened_student
+
+        with tempfile.TemporaryDirectory(prefix="mtd-ray-student-") as scratch:
+            fetch_folder(store, self.prefix, Path(scratch) / "student")
+            encoder = StudentEncoder.load(Path(scratch) / "student")
+        revision = layout.short(self.identity(store))
+        yield opened_student(encoder, name=self._published_name, revision=revision, sizes=self.sizes, prompts=self.prompts)
+
+    @property
+    def _published_name(self) -> str:
+        run = PurePosixPath(self.prefix).parent.name
+        return f"mtd-ray/{run}" if self.role == "student" else f"mtd-ray/{run}-{self.role}"
