@@ -10,9 +10,10 @@ from mtd_ray.config.base import Kind
 from mtd_ray.config.catalog import catalog, usd_per_token
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.recipe import Recipe
+from mtd_ray.config.rules_evaluation import broken_evaluation_rules
 from mtd_ray.config.rules_stages import broken_stage_rules
-from mtd_ray.config.sources import DocstringSource
 from mtd_ray.config.teachers import ApiTeacher, LocalTeacher, teacher_fingerprint
+from mtd_ray.licenses import NON_COMMERCIAL, restriction
 
 
 def broken_rules(recipe: Recipe) -> list[str]:
@@ -25,7 +26,8 @@ def broken_rules(recipe: Recipe) -> list[str]:
         *_prices(recipe),
         *_offers(recipe),
         *_prompts(recipe),
-        *_measured(recipe),
+        *broken_evaluation_rules(recipe),
+        *_terms(recipe),
         *_parts_of_target(recipe),
         *_trackers(recipe),
         *broken_stage_rules(recipe),
@@ -104,24 +106,17 @@ def _prompts(recipe: Recipe) -> Iterator[str]:
             yield f"student.prompts.{name}: training would not use this prompt; {nearest(name, kinds)}"
 
 
-def _measured(recipe: Recipe) -> Iterator[str]:
-    evaluate = recipe.evaluate
-    has_heldout = evaluate.heldout and isinstance(recipe.corpus.source, DocstringSource)
-    if recipe.train.evaluate_checkpoints and not (evaluate.pairs or has_heldout):
-        yield (
-            "train.evaluate_checkpoints: there are no evaluation pairs to measure checkpoints on; name some in evaluate.pairs, or "
-            "leave this out"
-        )
-    if recipe.train.evaluate_checkpoints and recipe.train.checkpoint_every is None:
-        yield (
-            "train.evaluate_checkpoints: without train.checkpoint_every there are no checkpoints between the ends of the stages; "
-            "write train.checkpoint_every: 500, or leave this out"
-        )
-    if evaluate.heldout and not evaluate.pairs and not isinstance(recipe.corpus.source, DocstringSource):
-        yield (
-            "evaluate.pairs: a run needs something to be measured on, and only docstrings have held-out pairs of their own; name a "
-            "Parquet file with the columns query and passage, or write evaluate.heldout: false to do without"
-        )
+def _terms(recipe: Recipe) -> Iterator[str]:
+    """Before anything is spent: a student that nobody could use as they meant to."""
+    if recipe.export.accept_non_commercial:
+        return
+    stated = {f"teachers.{name}.license": recipe.teachers[name].license for name in recipe.used_teachers}
+    for key, license_id in {**stated, "student.license": recipe.student.license}.items():
+        if license_id and restriction(license_id) == NON_COMMERCIAL:
+            yield (
+                f"{key}: {license_id} does not allow commercial use, and that follows the student into everything it is used for; "
+                "leave this model out, or write export.accept_non_commercial: true"
+            )
 
 
 def _parts_of_target(recipe: Recipe) -> Iterator[str]:

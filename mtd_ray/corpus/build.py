@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mtd_ray import layout
 from mtd_ray.config import DocstringSource, HuggingFaceSource, JsonlSource, ParquetSource, Recipe
+from mtd_ray.config.rules_evaluation import HELDOUT
 from mtd_ray.config.sources import Source
 from mtd_ray.corpus.clean import Cleaner, CleanText, RawText, content_key, normalise
 from mtd_ray.corpus.files import find_files
@@ -37,9 +38,6 @@ logger = logging.getLogger(__name__)
 
 _Input = tuple[str, tuple[str, ...]]
 """A path, and the ends of its files' names."""
-
-HELDOUT = "heldout"
-"""Name of the evaluation task made of the corpus's own held-out pairs."""
 
 
 def build_corpus(store: ObjectStore, recipe: Recipe) -> Manifest:

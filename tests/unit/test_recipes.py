@@ -18,6 +18,7 @@ from mtd_ray.distill.fusion import TargetSpec
 from mtd_ray.distill.plain import PlainEngine
 from mtd_ray.distill.schedule import learning_rate
 from mtd_ray.distill.step import Distillation, StepResult, training_step
+from mtd_ray.errors import RecipeError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 from tests.tiny_models import tiny_bert, tiny_gte, tiny_qwen2
@@ -31,12 +32,14 @@ FAMILIES = {
     "stella-1.5b": (tiny_qwen2, 4),
     "stella-400m": (tiny_gte, 4),
 }
+# Read with the word without which a recipe is refused; everything else is as it ships.
+OVERRIDES = {"jasper": ["export.accept_non_commercial=true"]}
 SMALLER = 64
 LAYER = re.compile(r"layers?\.(\d+)\.")
 
 
 def recipe(name: str) -> Recipe:
-    return load_recipe(RECIPES / f"{name}.yaml")
+    return load_recipe(RECIPES / f"{name}.yaml", OVERRIDES.get(name, ()))
 
 
 def shrunk(real: Recipe, model: str, store: ObjectStore) -> Recipe:
@@ -165,3 +168,10 @@ def test_continuum_keeps_a_place_for_every_teacher() -> None:
         for head in stage.heads:
             assert continuum.head_layout(stage, head) == (("openai", head // 2), ("cohere", head // 4), ("voyage", head // 4))
     assert continuum.harvest.budget_usd
+
+
+def test_a_student_of_a_non_commercial_teacher_is_refused_until_that_is_known() -> None:
+    with pytest.raises(
+        RecipeError, match=r"teachers\.nv_embed\.license: cc-by-nc-4\.0 .* write export\.accept_non_commercial: true"
+    ):
+        load_recipe(RECIPES / "jasper.yaml")
