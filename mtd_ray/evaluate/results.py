@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
 from mtd_ray.config import Form
 from mtd_ray.errors import TrainingError
-from mtd_ray.evaluate.models.base import Role
+from mtd_ray.evaluate.kept_scores import KeptScore
+from mtd_ray.evaluate.models.base import Measured, Role
 from mtd_ray.evaluate.views import View
 
 _LOG = logging.getLogger(__name__)
@@ -161,6 +162,22 @@ class Results:
         )  # fmt: skip
         tasks = tuple(MeasuredTask(task["name"], task["type"]) for task in value["tasks"])
         return cls(value["run"], tasks, value["export_head"], rows)
+
+
+def rows_of(model: Measured, kept: Mapping[str, KeptScore]) -> list[Row]:
+    """A model's rows: a row for each view in which it was measured on any task, the whole vectors first.
+
+    Args:
+        kept: what was measured of it, by task name.
+    """
+    views = sorted({view for score in kept.values() for view in score.scores}, key=lambda view: (view.form != "float32", view))
+    rows = []
+    for view in views:
+        found = {task: score for task, score in kept.items() if view in score.scores}
+        scores = {task: score.scores[view].main for task, score in found.items()}
+        intervals = {task: score.intervals[view] for task, score in found.items() if view in score.intervals}
+        rows.append(Row(model.role, model.name, view.size, scores, view.form, intervals))
+    return rows
 
 
 def assert_student_improved(results: Results) -> None:
