@@ -1,4 +1,4 @@
-"""The picture of a run: score by vector size."""
+"""The picture of a run for a README or a card: score by vector size, as PNG."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def draw(results: Results, path: Path) -> None:
     figure = Figure(figsize=(9, 4.8), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw_student(axes, [row for row in results.rows if row.role == "student"])
-    colors = iter(_TEACHERS * (1 + len(results.rows) // len(_TEACHERS)))
-    for row in results.rows:
+    _draw_student(axes, [row for row in results.whole if row.role == "student"])
+    colors = iter(_TEACHERS * (1 + len(results.whole) // len(_TEACHERS)))
+    for row in results.whole:
         if row.role != "student":
-            look = _LOOKS[row.role]
+            look = _LOOKS.get(row.role, {"marker": "^", "color": _GREY})
             _draw_point(axes, row, {"color": next(colors)} | look if row.role == "teacher" else look)
     _draw_best_teacher(axes, results)
     _dress(axes, results)
@@ -55,14 +55,16 @@ def _draw_best_teacher(axes: Any, results: Results) -> None:
 
 
 def _dress(axes: Any, results: Results) -> None:
-    sizes = sorted({row.size for row in results.rows})
+    sizes = sorted({row.size for row in results.whole})
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.4, sizes[-1] * 1.4)
     axes.set_xticks(_apart(sizes), [str(size) for size in _apart(sizes)])
     axes.minorticks_off()
     axes.margins(y=0.14)
     axes.set_xlabel("vector size (numbers per vector)")
-    axes.set_ylabel("nDCG@10, 0 to 100" + (f" (mean of {len(results.tasks)} tasks)" if len(results.tasks) > 1 else ""), labelpad=8)
+    axes.set_ylabel(
+        f"mean score of {len(results.tasks)} tasks, 0 to 100" if len(results.tasks) > 1 else "score, 0 to 100", labelpad=8
+    )
     axes.set_title("Score by vector size", loc="left", color=_INK, fontweight="bold")
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,0 +1,97 @@
+"""Points and lines over two axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from mtd_ray.report.charts.frame import Axis, below, horizontal, vertical
+from mtd_ray.report.charts.labels import Box, Labels
+from mtd_ray.report.charts.marks import Place, Shape, line, mark, whisker
+from mtd_ray.report.charts.scale import Scale
+from mtd_ray.report.markup import node
+
+
+@dataclass(frozen=True)
+class Point:
+    """``tip`` says the point's numbers in words; ``low`` and ``high`` bound its interval; ``label`` stands beside it."""
+
+    x: float
+    y: float
+    tip: str
+    label: str = ""
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one colour; ``shape`` None: a line without marks, whose last point has the label."""
+
+    look: str
+    points: tuple[Point, ...]
+    shape: Shape | None = "circle"
+    line: bool = False
+    dashed: bool = False
+    first: str = "start"
+
+
+@dataclass(frozen=True)
+class XY:
+    """``reference`` is a value of y that a dashed line marks; ``high`` is the height as a share of the width, of wide charts."""
+
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    reference: float | None = None
+    high: float = 0.4
+
+    def draw(self, width: float) -> tuple[float, list[Element]]:
+        height = max(width * self.high, min(width * 0.95, 300.0))
+        area = Box(_left(width), 30.0, width - 10, height - below(self.x))
+        points = [point for series in self.series for point in series.points]
+        x = self.x.scale([point.x for point in points], area.x0, area.x1)
+        y = self.y.scale(_values(points, self.reference), area.y1, area.y0)
+        ground = [*vertical(self.y, y, area), *horizontal(self.x, x, area, grid=False, pixels=min(56.0, width / 7))]
+        if self.reference is not None:
+            at = y(self.reference)
+            ground.append(node("path", d=f"M{area.x0:.1f} {at:.1f}H{area.x1:.1f}", class_="reference"))
+        return height, ground + list(self._marks(x, y)) + self._labels(x, y, area)
+
+    def _marks(self, x: Scale, y: Scale) -> Iterator[Element]:
+        for series in self.series:
+            if series.line and len(series.points) > 1:
+                yield line(series.look, [(x(point.x), y(point.y)) for point in series.points], dashed=series.dashed)
+        for series in self.series:
+            for point in series.points if series.shape else ():
+                if point.low is not None and point.high is not None:
+                    yield whisker(series.look, (x(point.x), y(point.low)), (x(point.x), y(point.high)))
+                yield mark(series.shape or "circle", series.look, (x(point.x), y(point.y)), point.tip)
+
+    def _labels(self, x: Scale, y: Scale, area: Box) -> list[Element]:
+        labels = Labels(Box(area.x0, area.y0 - 4, area.x1 + 10, area.y1))
+        if self.reference is not None:
+            labels.keep_line_free([(area.x0, y(self.reference)), (area.x1, y(self.reference))])
+        for series in self.series:
+            places: list[Place] = [(x(point.x), y(point.y)) for point in series.points]
+            if series.line:
+                labels.keep_line_free(places)
+            if series.shape:
+                for place in places:
+                    labels.keep_free(place)
+        return [
+            labels.put(point.label, (x(point.x), y(point.y)), series.look, first=series.first)
+            for series in self.series
+            for point in series.points
+            if point.label
+        ]
+
+
+def _left(width: float) -> float:
+    return 46.0 if width > 400 else 40.0
+
+
+def _values(points: list[Point], reference: float | None) -> list[float]:
+    ends = [value for point in points for value in (point.low, point.y, point.high) if value is not None]
+    return ends if reference is None else [*ends, reference]

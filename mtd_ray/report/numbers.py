@@ -1,0 +1,54 @@
+"""How numbers are written for people."""
+
+from __future__ import annotations
+
+NONE = "–"
+
+
+def score(value: float | None) -> str:
+    """A score of 0 to 1, as people give it: 0 to 100."""
+    return NONE if value is None else f"{100 * value:.2f}"
+
+
+def short_score(value: float) -> str:
+    """The same for a label in a chart."""
+    return f"{100 * value:.1f}"
+
+
+def share(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def span(interval: tuple[float, float] | None, unit: str = "") -> str:
+    """An interval of scores or shares, in hundredths."""
+    return NONE if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}{unit}"
+
+
+def count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def size_of(number_of_bytes: float) -> str:
+    """Bytes, in the largest unit that leaves at least one."""
+    for unit, step in (("MB", 1024**2), ("KB", 1024)):
+        if number_of_bytes >= step:
+            return f"{number_of_bytes / step:.4g} {unit}"
+    return f"{number_of_bytes:.0f} B"
+
+
+def usd(value: float | None) -> str:
+    """Dollars: cents where they matter, two significant digits below a cent."""
+    if value is None:
+        return NONE
+    return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.2g}"
+
+
+def plain(value: float) -> str:
+    """Any number in at most four significant digits, never with an exponent between a thousandth and a billion."""
+    if value == 0 or 1e-3 <= abs(value) < 1e9:
+        return count(value) if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:.2e}"
+
+
+def plural(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

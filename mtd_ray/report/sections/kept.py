@@ -1,0 +1,120 @@
+"""How much of each teacher the student kept: the figures that a reader came for."""
+
+from __future__ import annotations
+
+from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.report.charts.dots import Dot, DotRow, Dots
+from mtd_ray.report.charts.frame import Axis
+from mtd_ray.report.content import Chart, Figure, Section, Table
+from mtd_ray.report.data import ReportData
+from mtd_ray.report.means import mean_interval, retained_interval
+from mtd_ray.report.numbers import count, plural, score, share, size_of, span, usd
+from mtd_ray.report.table import NOTHING
+
+_TITLE = "How much of each teacher did the student keep?"
+_READING = (
+    "Retained is the student's mean score as a share of the teacher's, over the tasks that both were measured on. Intervals are "
+    "95 %: bootstrap over the queries, pairs, experiments or sets of each task, for the student's score; the "
+    "teacher's is taken as given."
+)
+
+
+def kept(data: ReportData) -> Section:
+    """Headline figures, and one row per teacher."""
+    results, student = data.results, data.results.student
+    if student is None:
+        return Section("kept", _TITLE, absent=NOTHING)
+    figures = tuple(figure for figure in (*_scores(results, student), _small(results, student), _cost(data)) if figure)
+    if not results.teachers:
+        text = "No teacher was measured (evaluate.baselines is false), so there is nothing to compare the student with."
+        return Section("kept", _TITLE, text=(text,), figures=figures)
+    return Section("kept", _TITLE, (_READING,), figures, (_chart(results, student), _table(results, student)))
+
+
+def _scores(results: Results, student: Row) -> tuple[Figure | None, ...]:
+    best, untrained = results.best_teacher, results.untrained
+    found = []
+    if best is not None:
+        interval = retained_interval(results, student, best)
+        detail = f"95 % interval {span(interval, ' %')}" if interval else ""
+        found.append(Figure(share(results.retained(student)), f"of the best teacher, {best.name}, is retained", detail))
+    interval = mean_interval(student, list(student.scores))
+    label = f"mean score of the student at {count(student.size)} numbers, over {plural(len(results.tasks), 'task')}"
+    detail = f"95 % interval {span(interval)}; best teacher {score(best.mean)}" if interval and best else ""
+    found.append(Figure(score(student.mean), label, detail))
+    if untrained is not None and (closed := results.gap_closed(student)) is not None:
+        detail = f"before its first step the student scored {score(untrained.mean)}"
+        found.append(Figure(share(closed), "of the way from the untrained student to the best teacher", detail))
+    return tuple(found)
+
+
+def _small(results: Results, student: Row) -> Figure | None:
+    """The smallest of the student's vectors that is nearly as good as its best."""
+    heads = [row for row in results.whole if row.role == "student"]
+    best = max(heads, key=lambda row: row.mean)
+    near = [row for row in heads if row.mean >= 0.98 * best.mean]
+    small = min(near, key=lambda row: row.size)
+    if small is best or best.mean <= 0:
+        return None
+    label = f"numbers ({size_of(small.bytes_per_vector)}) are the smallest head with at least 98 % of the best head's score"
+    return Figure(count(small.size), label, f"{score(small.mean)}; {score(best.mean)} with {count(best.size)} numbers")
+
+
+def _cost(data: ReportData) -> Figure | None:
+    """What the student costs beside the dearest other way."""
+    known = [entry for entry in data.embedding if entry.usd_per_million is not None]
+    own = next((entry for entry in known if entry.name.startswith("student")), None)
+    others = [entry for entry in known if entry is not own and entry.usd_per_million]
+    if own is None or not others:
+        return None
+    cheap = min(others, key=lambda entry: entry.usd_per_million or 0)
+    return Figure(usd(own.usd_per_million), "for a million texts with the student", f"{cheap.name}: {usd(cheap.usd_per_million)}")
+
+
+def _chart(results: Results, student: Row) -> Chart:
+    rows = tuple(_row(results, student, teacher) for teacher in results.teachers)
+    best = results.best_teacher
+    low = min(dot.low if dot.low is not None else dot.value for row in rows for dot in row.dots)
+    high = max(dot.high if dot.high is not None else dot.value for row in rows for dot in row.dots)
+    title = f"The student keeps {share(results.retained(student))} of {best.name if best else ''}, the best of its teachers"
+    if len(rows) == 1 and best:
+        title = f"The student keeps {share(results.retained(student))} of its teacher {best.name}"
+    description = (
+        f"For each teacher, the share of its mean score that the student reaches at {student.size} numbers: "
+        + "; ".join(f"{row.name} {row.value}" for row in rows)
+        + ". The dashed line is the teacher itself, 100 %."
+    )
+    axis = Axis("Student's mean score as a share of the teacher's, %", include=(low, high, 100.0), margin=0.06)
+    return Chart("retained", title, description, Dots(axis, rows, reference=100.0))
+
+
+def _row(results: Results, student: Row, teacher: Row) -> DotRow:
+    retained = results.retained(student, of=teacher) or 0.0
+    interval = retained_interval(results, student, teacher)
+    low, high = (100 * interval[0], 100 * interval[1]) if interval else (None, None)
+    tip = f"{teacher.name}: {share(retained)}" + (f", 95 % interval {span(interval, ' %')}" if interval else "")
+    dot = Dot(100 * retained, "student", tip, low=low, high=high)
+    return DotRow(f"of {teacher.name} ({count(teacher.size)})", (dot,), share(retained))
+
+
+def _table(results: Results, student: Row) -> Table:
+    types = results.types if len(results.types) > 1 else {}
+    header = ("teacher", "size", "its score", "student's score", "retained", "95 % interval", *(f"{name}" for name in types))
+    rows = tuple(
+        (
+            teacher.name,
+            count(teacher.size),
+            score(teacher.mean),
+            score(student.mean_over(list(teacher.scores))),
+            share(results.retained(student, of=teacher)),
+            span(retained_interval(results, student, teacher), " %"),
+            *(share(results.retained(student, of=teacher, tasks=tasks)) for tasks in types.values()),
+        )
+        for teacher in results.teachers
+    )
+    best = results.best_teacher
+    strong = frozenset(index for index, teacher in enumerate(results.teachers) if teacher is best)
+    caption = f"Share retained of each teacher by the student at {count(student.size)} numbers" + (
+        ", over all tasks and by type of task" if types else ""
+    )
+    return Table(caption, header, rows, strong=strong)

@@ -1,0 +1,117 @@
+"""How training went: the total loss of every stage, and each loss by head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mtd_ray.report.charts.frame import Axis
+from mtd_ray.report.charts.marks import Shape
+from mtd_ray.report.charts.xy import XY, Point, Series
+from mtd_ray.report.content import Chart, Section, Table
+from mtd_ray.report.data import CurvePoint
+from mtd_ray.report.numbers import count, plain
+
+_TITLE = "How did training go?"
+_MOST_POINTS = 160
+_LOOKS = ("student", "c1", "c2", "c3", "c4", "teacher", "grey")
+_READING = (
+    "Losses as they were logged, before their weights; the total is with them. Where there are many steps, a point is the mean of "
+    f"neighbouring ones (at most {_MOST_POINTS} per line). Every logged value is in results.json."
+)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """``loss``: what is drawn together; ``line``: whose it is, a head, or a head and a teacher."""
+
+    stage: str
+    loss: str
+    line: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+def training(curves: Sequence[CurvePoint]) -> Section:
+    """A chart per stage for the total, and one per loss with a line per head."""
+    found = _curves(curves)
+    if not found:
+        return Section("training", _TITLE, absent="The log of training has no steps.")
+    together: dict[tuple[str, str], list[_Curve]] = {}
+    for curve in found:
+        together.setdefault((curve.stage, curve.loss), []).append(curve)
+    charts = tuple(_chart(index, group) for index, group in enumerate(together.values()) if len(group[0].steps) > 1)
+    return Section("training", _TITLE, (_READING,), shown=(*charts, _table(found)))
+
+
+def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
+    """Each loss of each stage, the total first. ``lr``, rates and fitted numbers are no losses: they are left out."""
+    series: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for point in points:
+        for name, value in point.values.items():
+            if name == "loss" or (name.count("/") >= 1 and name.partition("/")[0].isdigit()):
+                series.setdefault((point.stage, name), []).append((point.step, value))
+    found = []
+    for (stage, name), pairs in series.items():
+        head, _, loss = name.partition("/")
+        loss, _, teacher = loss.partition("/")
+        kind = "total" if not loss else f"{loss} by teacher" if teacher else loss
+        steps, values = zip(*sorted(pairs), strict=True)
+        found.append(_Curve(stage, kind, f"{head} {teacher}".strip() if loss else "total", steps, values))
+    return found
+
+
+def _chart(index: int, curves: list[_Curve]) -> Chart:
+    first = curves[0]
+    ends = [value for curve in curves for value in curve.values]
+    log = min(ends) > 0 and max(ends) > 30 * min(ends)
+    series = tuple(_series(curve, _LOOKS[position % len(_LOOKS)], len(curves)) for position, curve in enumerate(curves))
+    what = "total loss" if first.loss == "total" else f"{first.loss} loss"
+    drawing = XY(
+        Axis("Step of the stage", margin=0.03, include=(0.0,)),
+        Axis(f"{what[0].upper()}{what[1:]}" + (" (logarithmic)" if log else ""), log=log, margin=0.12),
+        series,
+        high=0.55,
+    )
+    told = "; ".join(f"{curve.line} from {plain(curve.values[0])} to {plain(curve.values[-1])}" for curve in curves)
+    return Chart(f"curve-{index}", _title(what, curves), f"Stage {first.stage}, {what} by step: {told}.", drawing, half=True)
+
+
+def _title(what: str, curves: list[_Curve]) -> str:
+    curve = max(curves, key=lambda curve: int(curve.line.split()[0]) if curve.line[:1].isdigit() else 0)
+    line = "" if curve.loss == "total" else f" of head {curve.line}"
+    start, end = plain(_mean(curve.values[: _tenth(curve)])), plain(_mean(curve.values[-_tenth(curve) :]))
+    return f"{curve.stage}: {what}{line} goes from {start} to {end}"
+
+
+def _tenth(curve: _Curve) -> int:
+    return max(1, len(curve.values) // 10)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _series(curve: _Curve, look: str, lines: int) -> Series:
+    width = -(-len(curve.steps) // _MOST_POINTS)
+    starts = range(0, len(curve.steps), width)
+    points = [(_mean(curve.steps[start : start + width]), _mean(curve.values[start : start + width])) for start in starts]
+    label = curve.line if lines > 1 else plain(points[-1][1])
+    shape: Shape | None = None
+    drawn = tuple(
+        Point(step, value, f"step {count(step)}: {plain(value)}", label if index == len(points) - 1 else "")
+        for index, (step, value) in enumerate(points)
+    )
+    return Series(look, drawn, shape=shape, line=True, first="end")
+
+
+def _table(curves: list[_Curve]) -> Table:
+    rows = tuple(
+        (
+            curve.stage, curve.loss, curve.line, count(len(curve.steps)),
+            *(plain(curve.values[round(part * (len(curve.values) - 1) / 4)]) for part in range(5)), plain(min(curve.values)),
+        )
+        for curve in curves
+    )  # fmt: skip
+    header = ("stage", "loss", "head", "points", "first", "at 25 %", "at 50 %", "at 75 %", "last", "lowest")
+    return Table("Losses along each stage", header, rows, left=3)
