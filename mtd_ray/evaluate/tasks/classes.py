@@ -7,8 +7,7 @@ from typing import Any
 from mteb.abstasks import AbsTaskClassification, AbsTaskClustering, AbsTaskPairClassification, AbsTaskRetrieval, AbsTaskSTS
 from mteb.abstasks.task_metadata import TaskMetadata
 
-SPLIT = "test"
-"""The split on which a task of one's own is scored."""
+from mtd_ray.evaluate.tasks.places import OWN_SPLIT
 
 
 class _Retrieval(AbsTaskRetrieval):
@@ -18,7 +17,7 @@ class _Retrieval(AbsTaskRetrieval):
         dataset={"path": "own/data", "revision": "own"},
         type="Retrieval",
         category="t2t",
-        eval_splits=[SPLIT],
+        eval_splits=[OWN_SPLIT],
         eval_langs=["eng-Latn"],
         main_score="ndcg_at_10",
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mtd_ray.evaluate.tasks.places import DEFAULT, OWN_SPLIT
 from mtd_ray.evaluate.texts import RetrievalTexts
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def mteb_task(texts: RetrievalTexts) -> Any:
     relevant = {f"q{query}": {f"p{passage}": 1 for passage in passages} for query, passages in enumerate(texts.relevant)}
     task = own_task(texts.name, "Retrieval")
     split = {"corpus": corpus, "queries": queries, "relevant_docs": relevant, "top_ranked": None}
-    task.dataset = {"default": {"test": split}}
+    task.dataset = {DEFAULT: {OWN_SPLIT: split}}
     task.data_loaded = True
     return task
 

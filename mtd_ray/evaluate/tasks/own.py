@@ -1,0 +1,69 @@
+"""Tasks of one's own: Parquet files in a folder, scored by mteb's classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mtd_ray.errors import EvaluationError
+from mtd_ray.evaluate.tasks.files import TaskFiles
+from mtd_ray.evaluate.tasks.places import DEFAULT, OWN_SPLIT, retrieval_tables
+
+if TYPE_CHECKING:
+    from mtd_ray.config.evaluate import OwnTask
+    from mtd_ray.objects import ObjectStore
+
+_TYPES = {
+    "retrieval": "Retrieval",
+    "sts": "STS",
+    "pair_classification": "PairClassification",
+    "classification": "Classification",
+    "clustering": "Clustering",
+}
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A task of one's own: its type as mteb names it, the folder of its files, and their digest."""
+
+    name: str
+    type: str
+    folder: str
+    identity: str
+
+    def open(self, store: ObjectStore) -> Any:
+        """One of mteb's tasks, filled.
+
+        Raises:
+            EvaluationError: a file or column is missing, or a row cannot be used; says which.
+        """
+        from mtd_ray.evaluate.tasks.classes import own_task
+        from mtd_ray.evaluate.tasks.rows import checked_rows
+
+        files = TaskFiles.at(self.folder, store)
+        task = own_task(self.name, self.type)
+        task.dataset = _retrieval(files) if self.type == "Retrieval" else checked_rows(files, self.type)
+        task.data_loaded = True
+        return task
+
+
+def own_data(name: str, config: OwnTask, folder: str, files: TaskFiles) -> OwnData:
+    """A task of one's own, with the digest of its files. EvaluationError when one is missing."""
+    kind = _TYPES[config.type]
+    if kind == "Retrieval":
+        tables = retrieval_tables(files, DEFAULT, OWN_SPLIT).names
+    else:
+        splits = ("train", OWN_SPLIT) if kind == "Classification" else (OWN_SPLIT,)
+        tables = [files.require([split], f"a task of type {config.type} needs it") for split in splits]
+    return OwnData(name, kind, folder, files.digest(tables))
+
+
+def _retrieval(files: TaskFiles) -> dict[str, Any]:
+    from mtd_ray.evaluate.tasks.retrieval import retrieval_split
+
+    split = retrieval_split(files, retrieval_tables(files, DEFAULT, OWN_SPLIT))
+    documents = set(split["corpus"]["id"])
+    for query, judged in split["relevant_docs"].items():
+        if strangers := judged.keys() - documents:
+            raise EvaluationError(f"{files.where}: query {query!r} is answered by {min(strangers)!r}, which is no document")
+    return {DEFAULT: {OWN_SPLIT: split}}
