@@ -31,3 +31,18 @@ def restriction(license_id: str) -> int:
 def most_restrictive(license_ids: Iterable[str]) -> str | None:
     """The licence that restricts most; the first of equals; None when there is none."""
     return max(license_ids, key=restriction, default=None)
+
+
+# What the hub takes in a card's ``license``; others go into ``license_name``.
+_HUB = re.compile(
+    r"apache-2\.0|mit|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.0|cc-by-2\.5|cc|[al]?gpl-[23]\.[01]|[al]?gpl|mpl-2\.0|eupl-1\.[12]|bsd"
+    r"|bsd-[23]-clause|isc|unlicense|wtfpl|zlib|odbl|odc-by|pddl|afl-3\.0|artistic-2\.0|bsl-1\.0|openrail(\+\+)?|gemma|llama[2-4](\.\d)?"
+)
+
+
+def hub_license(license_id: str | None) -> tuple[str, str | None]:
+    """A licence as a card's front matter states it: ``license``, and ``license_name`` for one that the hub has no word for."""
+    if license_id is None:
+        return "other", None
+    name = license_id.strip().lower()
+    return (name, None) if _HUB.fullmatch(name) else ("other", name)

@@ -2,7 +2,7 @@
 
 from mtd_ray.config.base import Kind, fingerprint
 from mtd_ray.config.catalog import Catalog, ModelFacts, catalog, usd_per_token
-from mtd_ray.config.evaluate import EvaluateConfig, ExportConfig, Form, OwnTask, Requirements
+from mtd_ray.config.evaluate import EvaluateConfig, ExportConfig, ExportDtype, Form, OwnTask, Requirements
 from mtd_ray.config.load import load_recipe
 from mtd_ray.config.nearest import nearest
 from mtd_ray.config.preflight import check_secrets
@@ -33,6 +33,7 @@ __all__ = [
     "DocstringSource",
     "EvaluateConfig",
     "ExportConfig",
+    "ExportDtype",
     "Form",
     "HarvestConfig",
     "HeadLosses",

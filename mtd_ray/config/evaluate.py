@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from mtd_ray.config.base import Dimension, Frozen, Name, PositiveFloat
 
 Form = Literal["float32", "int8", "binary", "cut", "pca"]
+ExportDtype = Literal["float32", "bfloat16"]
 Share = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
@@ -74,5 +75,5 @@ class ExportConfig(Frozen):
     word, for the licence follows the student.
     """
 
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: ExportDtype = "float32"
     accept_non_commercial: bool = False

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from mtd_ray.card import ModelCard
+from mtd_ray.card.results import DataSource, model_index
 from mtd_ray.config import Recipe
-from mtd_ray.licenses import most_restrictive
-from mtd_ray.model_card import ModelCard
+from mtd_ray.evaluate.results import MeasuredTask, Results, Row
+from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.licenses import hub_license, most_restrictive
 
-MANIFEST: Any = SimpleNamespace(content="c0ffee", rows=12_345)
+MANIFEST: Any = SimpleNamespace(content="c0ffee", rows=12_345, pairs_sha256={"mine": "decaf"})
 
 
 def recipe_tree() -> dict[str, Any]:
@@ -21,7 +24,7 @@ def recipe_tree() -> dict[str, Any]:
         "storage": {"url": "/store"},
         "corpus": {"source": {"format": "parquet", "path": "/private/texts"}},
         "teachers": {
-            "big": {"provider": "local", "model": "acme/big", "dimensions": 32, "license": "cc-by-nc-4.0"},
+            "big": {"provider": "local", "model": "acme/big", "dimensions": 32, "revision": "abc1", "license": "cc-by-nc-4.0"},
             "api": {"provider": "openai", "model": "text-embedding-3-small", "dimensions": 16, "license": "proprietary"},
         },
         "student": {
@@ -91,24 +94,30 @@ def test_usage_names_prompt_and_size() -> None:
 def test_training_is_told() -> None:
     text = card().markdown()
     assert "| one | big, api | heads + last 3 layers | 48: 10·cosine + 200·similarity | 0.0001 | 7 × 4 |" in text
-    assert "12,345 texts" in text
-    assert "c0ffee" in text
+    assert "| corpus | 12,345 | `c0ffee` |" in text
+    assert "| evaluation pairs mine |  | `decaf` |" in text
+    assert "hardware: 1 worker with 1 CPU cores each, float32, DeepSpeed ZeRO stage" in text
+    assert "training time" not in text
+    assert (
+        "training time: 2.5 h"
+        in ModelCard.of(Recipe.model_validate(recipe_tree(), strict=False), MANIFEST, seconds=9000).markdown()
+    )
 
 
 def test_a_teacher_that_no_stage_learns_from_has_no_say() -> None:
     tree = recipe_tree()
     tree["stages"][0] |= {"teachers": ["api"], "heads": {8: {"similarity": 1}, 48: {"similarity": 1}}}
     text = ModelCard.of(Recipe.model_validate(tree, strict=False), MANIFEST).markdown()
-    assert front_matter(text)["license"] == "proprietary"
+    assert (front_matter(text)["license"], front_matter(text)["license_name"]) == ("other", "proprietary")
     assert "acme/big" not in text
 
 
 def test_parts_of_the_target_are_told() -> None:
     api = {"provider": "openai", "model": "m", "dimensions": 16, "target_dimensions": 8, "weight": 0.5, "license": "mit"}
     rows = [card(teachers={"api": api | {"target_shorten": how}}).markdown() for how in ("cut", "fold")]
-    assert all("| teacher big | acme/big | 32 numbers, weight 1 | cc-by-nc-4.0 |" in text for text in rows)
-    assert "| teacher api | m | 8 numbers (cut from 16), weight 0.5 | mit |" in rows[0]
-    assert "| teacher api | m | 8 numbers (folded from 16), weight 0.5 | mit |" in rows[1]
+    assert all("| teacher big | acme/big | abc1 | 32 numbers, weight 1 | cc-by-nc-4.0 |" in text for text in rows)
+    assert "| teacher api | m |  | 8 numbers (cut from 16), weight 0.5 | mit |" in rows[0]
+    assert "| teacher api | m |  | 8 numbers (folded from 16), weight 0.5 | mit |" in rows[1]
 
 
 def test_every_form_of_training_is_told() -> None:
@@ -124,6 +133,90 @@ def test_every_form_of_training_is_told() -> None:
     text = ModelCard.of(Recipe.model_validate(recipe_tree() | {"stages": [stage]}, strict=False), MANIFEST).markdown()
     assert "| heads, then heads + layers 4 to 7, then heads + last 3 layers, then all |" in text
     assert "| 48: 1·angular + 0.5·l2; 8: 2·cosine + 0.1·spread (target: pca) |" in text
+
+
+TASKS = (MeasuredTask("SciFact", "Retrieval"), MeasuredTask("mine", "STS"))
+SCORES = {
+    "SciFact": TaskScore(
+        0.6451,
+        mteb={"dataset_revision": "0228b52", "scores": {"test": [{"hf_subset": "default", "main_score": 0.6451, "languages": []}]}},
+    ),
+    "mine": TaskScore(0.8, mteb={"scores": {"test": [{"hf_subset": "default", "main_score": 0.8}]}}),
+}
+
+
+def results(*, teacher: bool = True) -> Results:
+    rows = [
+        Row("student", "small-one", 48, {"SciFact": 0.66, "mine": 0.82}),
+        Row("student", "small-one", 8, {"SciFact": 0.6451, "mine": 0.8}),
+        Row("student", "small-one", 8, {"SciFact": 0.6}, "int8"),
+        Row("untrained", "small-one", 8, {"SciFact": 0.2, "mine": 0.3}),
+    ]
+    if teacher:
+        rows.append(Row("teacher", "big", 32, {"SciFact": 0.7, "mine": 0.9}))
+    return Results("run", TASKS, 8, tuple(rows))
+
+
+def measured_card(*, teacher: bool = True) -> str:
+    recipe = Recipe.model_validate(recipe_tree(), strict=False)
+    return ModelCard.of(recipe, MANIFEST, results(teacher=teacher), scores=SCORES).markdown()
+
+
+def test_model_index_is_what_the_hub_reads() -> None:
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    index = model_index("small-one", results(), SCORES, {"SciFact": DataSource("mteb/scifact", "ndcg_at_10")})
+    name, (scifact, mine) = model_index_to_eval_results(index)
+    assert name == "small-one"
+    assert (scifact.task_type, scifact.dataset_type, scifact.dataset_split) == ("Retrieval", "mteb/scifact", "test")
+    assert (scifact.metric_type, scifact.metric_value, scifact.dataset_revision) == ("ndcg_at_10", 64.51, "0228b52")
+    assert (mine.dataset_type, mine.metric_type, mine.metric_value) == ("mine", "main_score", 80.0)
+
+
+def test_front_matter_holds_the_results_and_is_valid_for_the_hub() -> None:
+    from huggingface_hub import ModelCardData
+
+    matter = front_matter(measured_card())
+    assert "mteb" in matter["tags"]
+    data = ModelCardData(**(matter | {"model_name": "small-one"}))
+    assert [result.metric_value for result in data.eval_results or ()] == [64.51, 80.0]
+
+
+def test_results_are_told_with_what_was_retained() -> None:
+    text = measured_card()
+    assert "retains **90.3 %** of its best teacher, big" in text
+    assert "| task | type | student | before training | big |" in text
+    assert "| SciFact | Retrieval | 64.51 | 20.00 | 70.00 |" in text
+    assert "| 48 | float32 | 192 | 2 | 74.00 | 92.5 % |" in text
+    assert "| 8 | int8 | 8 | 1 | 60.00 | 85.7 % |" in text
+
+
+def test_without_teachers_nothing_is_retained() -> None:
+    text = measured_card(teacher=False)
+    assert "retains" not in text
+    assert "| 8 | float32 | 32 | 2 | 72.25 | – |" in text
+
+
+def test_a_card_before_the_evaluation_claims_nothing() -> None:
+    text = card().markdown()
+    assert "## Results" not in text
+    assert "model-index" not in front_matter(text)
+
+
+def test_datasets_of_the_hub_are_named() -> None:
+    hub = {"format": "huggingface", "path": "HuggingFaceFW/fineweb-edu"}
+    own = {"format": "huggingface", "path": "/private/saved"}
+    assert front_matter(card(corpus={"source": hub, "additions": [own]}).markdown())["datasets"] == ["HuggingFaceFW/fineweb-edu"]
+
+
+def test_openai_s_client_is_told_the_size() -> None:
+    assert 'client.embeddings.create(model="small-one", input=["a text"], dimensions=8)' in card().markdown()
+
+
+def test_shorter_vectors_of_a_nested_student_need_no_editing() -> None:
+    nested = card(student={"matryoshka": "nested", "default_head": 48}).markdown()
+    assert 'SentenceTransformer("FOLDER", truncate_dim=8)' in nested
+    assert "truncate_dim" not in card(student={"default_head": 48}).markdown()
 
 
 def test_nested_sizes_are_told() -> None:
@@ -153,3 +246,16 @@ def test_local_paths_are_not_published() -> None:
 )
 def test_order_of_licences(licenses: list[str], expected: str | None) -> None:
     assert most_restrictive(licenses) == expected
+
+
+@pytest.mark.parametrize(
+    ("license_id", "expected"),
+    [
+        ("MIT", ("mit", None)),
+        ("cc-by-nc-4.0", ("cc-by-nc-4.0", None)),
+        ("proprietary", ("other", "proprietary")),
+        (None, ("other", None)),
+    ],
+)
+def test_the_hub_s_words_for_licences(license_id: str | None, expected: tuple[str, str | None]) -> None:
+    assert hub_license(license_id) == expected
