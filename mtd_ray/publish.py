@@ -60,6 +60,11 @@ def _fetch_card(store: ObjectStore, prefix: str, path: Path) -> None:
         path.write_bytes(card)
 
 
+def is_published(store: ObjectStore, prefix: str) -> bool:
+    """Whether a folder was published there completely."""
+    return store.exists(f"{prefix}/{_MANIFEST}")
+
+
 def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
     """File → sha256 of a published folder; the card is not among them.
 

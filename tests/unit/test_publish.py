@@ -8,7 +8,7 @@ import pytest
 
 from mtd_ray.errors import StorageError
 from mtd_ray.objects import ObjectStore
-from mtd_ray.publish import fetch_folder, publish_folder, published_files, put_card
+from mtd_ray.publish import fetch_folder, is_published, publish_folder, published_files, put_card
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -55,6 +55,7 @@ def test_damaged_object_is_refused(small: Path, local_store: ObjectStore, tmp_pa
 
 def test_interrupted_publication_is_not_a_model(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
     local_store.upload_folder(small, "s")
+    assert not is_published(local_store, "s")
     with pytest.raises(StorageError, match="no published model"):
         fetch_folder(local_store, "s", tmp_path / "fetched")
 
