@@ -26,6 +26,7 @@ runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
 runs/<run>/student/…                                 the exported folder, then `manifest.json`
 runs/<run>/untrained/…                               the same student before its first step
 runs/<run>/exported.json                             what was exported: checkpoint and the recipe's export section
+runs/<run>/measured/<what>.json                      what was measured of the student besides its scores, for the report
 runs/<run>/report/…                                  index.html, report.md, results.json, scores.png
 runs/<run>/report/mteb/results/<model>/<revision>/…  <task>.json and model_meta.json, as mteb's leaderboard takes them
 runs/<run>/finished.json                             written last
@@ -238,6 +239,10 @@ def run_untrained(name: str) -> str:
 
 def run_exported(name: str) -> str:
     return f"{run(name)}/exported.json"
+
+
+def run_measured(name: str, what: str) -> str:
+    return f"{run(name)}/measured/{what}.json"
 
 
 def run_report(name: str) -> str:

@@ -31,6 +31,16 @@ def place_of_head(model: str, revision: str | None = None) -> int | None:
     return next((place for place, path in enumerate(paths) if _HEAD.match(path)), None)
 
 
+def default_size(model: str, revision: str | None = None) -> int | None:
+    """Size of the head that ``modules.json`` names, which a plain load of the folder gives; None where it names none.
+
+    Args:
+        model: a folder or a hub name.
+    """
+    paths = [str(module["path"]) for module in read_json(model, "modules.json", revision) or ()]
+    return next((int(match[1]) for path in paths if (match := _HEAD.match(path))), None)
+
+
 def load_head(model: str, size: int, revision: str | None = None) -> Dense:
     """The head of one size, in float32 on the CPU.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from mtd_ray.errors import EvaluationError
@@ -83,20 +84,24 @@ def mean_difference(
 
 def samples_of(score: TaskScore) -> tuple[Sample, ...]:
     """A score's items, subset by subset; empty where they are fewer than five in all, or the main score is not made of them."""
-    found = tuple(_subset(score, group) for group in dict.fromkeys(score.groups))
+    found = subsets(score)
     if len(score.items) < _FEWEST_ITEMS or abs(score_of(found) - score.main) > _SAME_SCORE:
         return ()
     return found
 
 
+def subsets(score: TaskScore, rows: NDArray[np.int64] | None = None) -> tuple[Sample, ...]:
+    """A score's items, or some of them, subset by subset."""
+    chosen = np.arange(len(score.items)) if rows is None else np.sort(rows)
+    items, groups = np.asarray(score.items, np.float64)[chosen], np.asarray(score.groups)[chosen]
+    gold = np.asarray(score.gold, np.float64)[chosen] if score.gold else None
+    parts = [groups == group for group in dict.fromkeys(groups.tolist())]
+    return tuple(Sample(items[part], None if gold is None else gold[part]) for part in parts)
+
+
 def score_of(samples: Sequence[Sample]) -> float:
     """What :attr:`TaskScore.main` is of these items: the mean over subsets."""
     return float(np.mean([sample.score for sample in samples]))
-
-
-def _subset(score: TaskScore, group: int) -> Sample:
-    rows = np.asarray(score.groups) == group
-    return Sample(np.asarray(score.items, float)[rows], np.asarray(score.gold, float)[rows] if score.gold else None)
 
 
 def _paired(a: TaskScore, b: TaskScore) -> tuple[tuple[Sample, Sample], ...]:

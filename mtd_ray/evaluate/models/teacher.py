@@ -56,6 +56,14 @@ class MeasuredTeacher:
     def identity(self, store: ObjectStore) -> str:
         return teacher_fingerprint(self.config)
 
+    def kept(self, store: ObjectStore, texts: Sequence[str], asked: Asked) -> tuple[Vectors, list[int]]:
+        """Vectors (rows, size) of texts that were embedded earlier, and the rows of the others, which are zeros. Asks nobody.
+
+        Raises:
+            EvaluationError: what is kept is damaged.
+        """
+        return _TeacherEncoder(self.name, self.config, store, Access()).kept(asked).find(texts)
+
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
         """The model is loaded, or the API asked, when the first text comes whose vector is not kept."""
@@ -94,7 +102,7 @@ class _TeacherEncoder:
     def encode(self, texts: Sequence[str], asked: Asked) -> dict[int, Vectors]:
         """Raises EvaluationError when not one of the texts has a vector."""
         kind = kind_of(asked)
-        kept = self._kept_of(kind)
+        kept = self.kept(asked)
         vectors, unknown = kept.find(texts)
         if unknown:
             rows: dict[str, list[int]] = {}
@@ -146,8 +154,9 @@ class _TeacherEncoder:
         _LOG.warning("teacher %s: %d of %d texts of task %s failed, the first: %s; their vectors are zeros",
                      self._name, len(failures), asked_for, asked.task, reason)  # fmt: skip
 
-    def _kept_of(self, kind: Kind) -> KeptVectors:
-        config = self._config
+    def kept(self, asked: Asked) -> KeptVectors:
+        """The vectors that are kept of texts that were embedded for this, or in the same manner."""
+        config, kind = self._config, kind_of(asked)
         manner = fingerprint([config.prompts.get(kind, ""), getattr(config, "input_types", {}).get(kind)])
         if manner not in self._kept:
             self._kept[manner] = KeptVectors(self._store, teacher_fingerprint(config), manner, config.dimensions)
