@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtd_ray.config import Form
+
+FORMED_TYPES = ("Retrieval", "Reranking", "STS")
+"""Types of tasks on which forms other than float32 are measured: those that compare vectors, as a vector database does."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,3 +35,15 @@ class View:
         """Read what ``str`` gives."""
         size, _, form = text.partition("-")
         return cls(int(size), form or "float32")  # type: ignore[arg-type]
+
+
+def views_for(sizes: Sequence[int], forms: Sequence[Form], task_type: str) -> tuple[View, ...]:
+    """The views in which a model of these sizes is measured on a task of mteb's type ``task_type``, by size and form.
+
+    float32 at every size whatever the forms; the other forms on tasks that compare vectors, of which ``cut`` and ``pca`` below the
+    largest size.
+    """
+    wanted = [form for form in forms if form != "float32"] if task_type in FORMED_TYPES else []
+    found = {View(size) for size in sizes}
+    found |= {View(size, form) for size in sizes for form in wanted if size < max(sizes) or form in ("int8", "binary")}
+    return tuple(sorted(found))
