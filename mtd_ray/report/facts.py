@@ -31,12 +31,9 @@ def _run(recipe: Recipe, manifest: Manifest) -> Iterator[Fact]:
     yield "corpus", f"{manifest.rows:,} texts, content hash {manifest.content}"
     steps = (f"{stage.name}: {stage.steps:,} steps of {stage.batch_size:,} texts" for stage in recipe.stages)
     yield "stages", "; ".join(steps)
-    workers = recipe.train.workers
-    each = f"{recipe.train.num_gpus:g} GPU" if recipe.train.num_gpus else f"{recipe.train.num_cpus:g} CPU"
-    yield (
-        "trained on",
-        f"{workers} worker{'s' if workers > 1 else ''} with {each}{' each' if workers > 1 else ''}, {recipe.train.dtype}",
-    )
+    train = recipe.train
+    each = f"{train.num_gpus:g} GPU" if train.num_gpus else f"{train.num_cpus:g} CPU"
+    yield "trained on", f"{train.workers} × {each}, {train.dtype}"
 
 
 def _origins(recipe: Recipe) -> Iterator[Fact]:
