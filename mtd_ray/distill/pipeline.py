@@ -111,7 +111,7 @@ def _receipt(recipe: Recipe, checkpoint: Checkpoint, *, already_finished: bool) 
         stages=len(recipe.stages),
         steps=sum(stage.steps for stage in recipe.stages),
         seconds=checkpoint.seconds,
-        checkpoint=layout.run_checkpoint(recipe.run_name, checkpoint.stage, checkpoint.step),
+        checkpoint=layout.checkpoint_attempt(recipe.run_name, checkpoint.stage, checkpoint.step, checkpoint.attempt),
         already_finished=already_finished,
     )
 

@@ -36,11 +36,20 @@ class CorpusTexts:
     shards: tuple[tuple[Shard, int], ...]
 
     @classmethod
-    def of(cls, manifest: Manifest, rows: int = _ROWS) -> CorpusTexts | None:
-        """From few shards, in an order that says nothing of their texts; None for an empty corpus."""
-        shards = sorted(manifest.shards, key=lambda shard: shard.sha256)[:_SHARDS]
-        each = -(-rows // max(len(shards), 1))
-        return cls(tuple((shard, min(shard.rows, each)) for shard in shards)) if shards else None
+    def of(cls, manifest: Manifest, size: int = 0) -> CorpusTexts | None:
+        """At least ``size`` texts where the corpus has them, from few shards if it has many; None for an empty corpus."""
+        shards = sorted(manifest.shards, key=lambda shard: shard.sha256)  # an order that says nothing of their texts
+        left, sample = max(_ROWS, size), []
+        most = max(left // _SHARDS, -(-left // max(len(shards), 1)))
+        for shard in shards:
+            sample.append((shard, min(shard.rows, most, left)))
+            left -= sample[-1][1]
+        return cls(tuple((shard, rows) for shard, rows in sample if rows)) if shards else None
+
+    @property
+    def rows(self) -> int:
+        """Number of texts."""
+        return sum(rows for _, rows in self.shards)
 
     @cached_property
     def digest(self) -> str:
@@ -71,7 +80,7 @@ class BasesOf:
         return layout.kept_bases(self.identity, fingerprint([self.texts.digest, list(self.sizes)]))
 
     def read(self, store: ObjectStore) -> Mapping[int, NDArray[np.float32]]:
-        """Size → (largest, size), for every size below the largest.
+        """Size → (largest, size), for every size below the largest for which the texts are enough.
 
         Raises:
             EvaluationError: they are damaged.
@@ -95,5 +104,5 @@ class BasesOf:
         largest = max(self.sizes)
         with model.open(store, access) as encoder:
             vectors = encoder.encode(self.texts.read(store), _AS_DOCUMENTS)[largest]
-        bases = fit_pca(vectors, [size for size in self.sizes if size < largest])
+        bases = fit_pca(vectors, [size for size in self.sizes if size < largest and size <= len(vectors)])
         store.put(self.key, save({str(size): np.ascontiguousarray(basis) for size, basis in bases.items()}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.results import Results, Row
 
 if TYPE_CHECKING:
@@ -12,6 +13,14 @@ if TYPE_CHECKING:
 
 # What rounding in a mean of floats may take away.
 _TOLERANCE = 1e-9
+
+
+class RequirementError(EvaluationError):
+    """The student does not reach what the recipe requires. ``results`` are those of the evaluation."""
+
+    def __init__(self, message: str, results: Results) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 def unmet(require: Requirements, results: Results) -> tuple[str, ...]:

@@ -67,8 +67,9 @@ class Measurement:
     def wanted(self, sizes: Sequence[int]) -> tuple[View, ...]:
         """All views of a model of these sizes."""
         forms = self.forms if self.model.role in _IN_ALL_FORMS else ()
-        has_bases = self.texts is not None and bool(self.model.sizes)
-        return views_for(sizes, [form for form in forms if form != "pca" or has_bases], self.task.type)
+        texts = self.texts.rows if self.texts is not None and self.model.sizes else 0
+        found = views_for(sizes, forms, self.task.type)
+        return tuple(view for view in found if view.form != "pca" or view.size <= texts)
 
     def missing_of(self, sizes: Sequence[int]) -> tuple[View, ...]:
         """Those of them that are not kept."""

@@ -62,7 +62,7 @@ def evaluate(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Evaluati
     singles, combined = models_of(recipe)
     kept: _Kept = {}
     for models in (singles, combined):  # a concatenation reads what the single teachers leave
-        wanted = _plan(store, models, tasks, recipe.evaluate.forms, CorpusTexts.of(manifest))
+        wanted = _plan(store, models, tasks, recipe.evaluate.forms, CorpusTexts.of(manifest, max(recipe.student.heads)))
         with _access(store, recipe, _names(wanted)) as access:
             kept |= _measured(store, wanted, access)
     models = (*singles, *combined)

@@ -12,11 +12,12 @@ from typing import Any
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
-from mtd_ray.corpus import Manifest, read_pairs
+from mtd_ray.corpus import Manifest
 from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, Position
 from mtd_ray.encoder import StudentEncoder
-from mtd_ray.evaluate.models import student_vectors
-from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.evaluate.models import TextEncoder, opened_student
+from mtd_ray.evaluate.tasks import PairsTask
+from mtd_ray.evaluate.views import View
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
@@ -63,20 +64,25 @@ def _spared(store: ObjectStore, recipe: Recipe, position: Position) -> Iterator[
 
 
 def _measured(store: ObjectStore, recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
-    from mtd_ray.evaluate.score import score  # mteb takes seconds to import, and only here
+    from mtd_ray.evaluate.measure import measure  # mteb takes seconds to import, and only here
 
     student = Student.build(recipe.student, recipe.seed)
     Checkpoints(store, recipe.run_name).load_student(checkpoint, student)
-    head = scored_head(recipe, checkpoint.position)
+    view = View(scored_head(recipe, checkpoint.position))
     scores: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="mtd-ray-score-") as folder:
         export_student(student, Path(folder), card=None)
-        encoder = StudentEncoder.load(folder, device="cpu")
-        for task, key in manifest.pairs.items():
+        encoder = _encoder(recipe, folder, checkpoint.attempt, view.size)
+        for name, key in manifest.pairs.items():
             spare(store, recipe, checkpoint.position)
-            texts = RetrievalTexts.from_pairs(task, read_pairs(store, key, manifest.pairs_sha256[task]))
-            scores[task] = score(texts, student_vectors(encoder, texts, (head,))[head])
+            task = PairsTask(name, key, manifest.pairs_sha256[name]).open(store)
+            scores[name] = measure(encoder, task, (view,))[view].main
     return scores
+
+
+def _encoder(recipe: Recipe, folder: str, attempt: str, size: int) -> TextEncoder:
+    encoder = StudentEncoder.load(folder, device="cpu")
+    return opened_student(encoder, name=recipe.run_name, revision=attempt, sizes=(size,), prompts=recipe.evaluate.prompts)
 
 
 def _keep_score(store: ObjectStore, recipe: Recipe, position: Position, record: dict[str, Any]) -> None:

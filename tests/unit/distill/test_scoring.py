@@ -21,6 +21,8 @@ from mtd_ray.distill.checkpoints.retention import read_scores
 from mtd_ray.distill.checkpoints.scoring import score_checkpoint, scored_head
 from mtd_ray.distill.checkpoints.writer import CheckpointWriter
 from mtd_ray.errors import MtdError
+from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.views import View
 from mtd_ray.objects import ObjectStore
 from mtd_ray.student import Student
 from tests.tiny_models import sentences, tiny_bert
@@ -78,12 +80,12 @@ def test_it_is_spared_while_it_is_measured_and_leaves_no_score_when_it_was_swept
 ) -> None:
     spared: list[bool] = []
 
-    def swept(*_: object) -> float:
+    def swept(_encoder: object, _task: object, views: tuple[View, ...]) -> dict[View, TaskScore]:
         spared.append(local_store.exists(layout.checkpoint_scoring(recipe.run_name, 1, 4)))
         local_store.delete(layout.checkpoint_commit(recipe.run_name, 1, 4))
-        return 0.5
+        return {view: TaskScore(0.5) for view in views}
 
-    monkeypatch.setattr("mtd_ray.evaluate.score.score", swept)
+    monkeypatch.setattr("mtd_ray.evaluate.measure.measure", swept)
     writer = CheckpointWriter(local_store, recipe.run_name, keep=2)
     engine = Untrained(Student.build(recipe.student, recipe.seed))
     writer.save(Position(1, 4), engine, seconds=1.0, corpus="these texts", resumable=True)
