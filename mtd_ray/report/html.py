@@ -12,6 +12,7 @@ from mtd_ray.report.markup import Child, extend, node
 
 _WIDE, _HALF, _NARROW = 1040.0, 504.0, 328.0
 _SHOWN_ROWS = 14
+_LONG = 28
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -28,10 +29,16 @@ def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         node("title", title),
         node("style", style),
     )
-    header = node("header", node("h1", title), node("p", subtitle, class_="run"), _contents(sections))
+    header = node("header", node("h1", title), node("p", subtitle, class_="run"), *_verdicts(sections), _contents(sections))
     body = node("body", header, node("main", *map(_section, sections)))
     text: str = tostring(node("html", head, body, lang="en"), encoding="unicode", method="html")
     return f"<!DOCTYPE html>\n{text}\n"
+
+
+def _verdicts(sections: Sequence[Section]) -> list[Element]:
+    """What was required comes first, for it decides whether the rest is read."""
+    judged = [section for section in sections if section.good is not None]
+    return [node("p", node("a", *section.text, href=f"#{section.key}", class_=_mood(section))) for section in judged]
 
 
 def _contents(sections: Sequence[Section]) -> Element:
@@ -90,11 +97,11 @@ def _table(table: Table) -> Element:
         "thead", node("tr", *(_cell("th", text, index < table.left, scope="col") for index, text in enumerate(table.header)))
     )
     body = node("tbody", *_rows(table))
-    whole = node("table", node("caption", table.caption), head, body)
+    whole = node("table", head, body, aria_label=table.caption)
     scroll = node("div", whole, class_="scroll", tabindex="0", role="region", aria_label=table.caption)
     if len(table.rows) <= _SHOWN_ROWS:
-        return scroll
-    return node("details", node("summary", f"{table.caption}: {len(table.rows)} rows"), scroll)
+        return node("div", node("p", table.caption, class_="caption"), scroll, class_="table")
+    return node("details", node("summary", f"Table of {len(table.rows)} rows: {table.caption}"), scroll)
 
 
 def _rows(table: Table) -> Iterator[Element]:
@@ -106,4 +113,5 @@ def _rows(table: Table) -> Iterator[Element]:
 
 
 def _cell(tag: str, text: str, words: bool, **attributes: str) -> Element:
-    return node(tag, text, class_="words" if words else "number", **attributes)
+    look = "number" if not words else "words" if len(text) <= _LONG else "words long"
+    return node(tag, text, class_=look, **attributes)

@@ -43,11 +43,11 @@ def usd(value: float | None) -> str:
     return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.2g}"
 
 
-def plain(value: float) -> str:
-    """Any number in at most four significant digits, never with an exponent between a thousandth and a billion."""
-    if value == 0 or 1e-3 <= abs(value) < 1e9:
-        return count(value) if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:.2e}"
+def plain(value: float, digits: int = 4) -> str:
+    """Any number in so many significant digits; with an exponent only where it is very small or very large."""
+    if value == 0 or 1e-4 <= abs(value) < 1e9:
+        return count(value) if abs(value) >= 1000 else f"{value:#.{digits}g}".rstrip(".")
+    return f"{value:.{digits - 1}e}"
 
 
 def plural(number: int, word: str) -> str:

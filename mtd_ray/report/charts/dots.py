@@ -57,7 +57,7 @@ class Dots:
         for index, row in enumerate(self.rows):
             y = area.y0 + step * (index + (0.5 if beside else 0.68))
             found += self._row(row, y, x, area, beside=beside)
-        return area.y1 + below(self.x), found + self._labels(x, area, step, beside=beside)
+        return area.y1 + below(self.x, area.x1), found + self._labels(x, area, step, beside=beside)
 
     def _row(self, row: DotRow, y: float, x: Scale, area: Box, *, beside: bool) -> Iterator[Element]:
         if beside:
@@ -79,6 +79,8 @@ class Dots:
         found: list[Element] = []
         for index, row in enumerate(self.rows):
             y = area.y0 + step * (index + (0.5 if beside else 0.68))
+            if not beside:
+                labels.keep_text_free(row.name, (area.x0, y - 16))
             places: list[Place] = [(x(dot.value), y) for dot in row.dots]
             for place in places:
                 labels.keep_free(place)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from mtd_ray.report.charts.labels import Box, shortened, width_of
+from mtd_ray.report.charts.labels import FONT, Box, shortened, width_of, wrapped
 from mtd_ray.report.charts.scale import Scale, Tick, apart, bounds, linear_ticks, log_ticks
 from mtd_ray.report.markup import node
 
@@ -45,22 +45,28 @@ def horizontal(axis: Axis, scale: Scale, area: Box, *, grid: bool, pixels: float
         for index, part in enumerate(text.split("\n")):
             look = "tick" if index == 0 else "tick second"
             found.append(node("text", part, x=x, y=area.y1 + 17 + 14 * index, text_anchor="middle", class_=look))
-    title = shortened(axis.title, area.x1)
-    half = width_of(title) / 2
+    lines = wrapped(axis.title, area.x1)
+    half = max(width_of(text, 0.9 * FONT) for text in lines) / 2
     middle = max(half, min((area.x0 + area.x1) / 2, area.x1 - half))
-    found.append(node("text", title, x=middle, y=area.y1 + below(axis) - 6, text_anchor="middle", class_="axis-title"))
+    first = area.y1 + (52 if _two_lines(axis) else 38)
+    for index, text in enumerate(lines):
+        found.append(node("text", text, x=middle, y=first + 14 * index, text_anchor="middle", class_="axis-title"))
     return found
 
 
-def below(axis: Axis) -> float:
-    """Pixels that the x axis takes below the area."""
-    return 58.0 if any("\n" in text for _, text in axis.ticks) else 44.0
+def below(axis: Axis, width: float) -> float:
+    """Pixels that the x axis takes below an area that ends at ``width``."""
+    return (58.0 if _two_lines(axis) else 44.0) + 14 * (len(wrapped(axis.title, width)) - 1)
+
+
+def _two_lines(axis: Axis) -> bool:
+    return any("\n" in text for _, text in axis.ticks)
 
 
 def vertical(axis: Axis, scale: Scale, area: Box) -> list[Element]:
     """The y axis left of ``area``, its title above it, written horizontally."""
     found = [node("text", shortened(axis.title, area.x1), x=0, y=area.y0 - 12, class_="axis-title")]
-    for value, text in axis.marked(scale, 40):
+    for value, text in axis.marked(scale, 30):
         y = scale(value)
         found.append(node("path", d=f"M{area.x0:.1f} {y:.1f}H{area.x1:.1f}", class_="grid"))
         found.append(node("text", text, x=area.x0 - 8, y=y + 4, text_anchor="end", class_="tick"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
@@ -10,13 +10,11 @@ from mtd_ray.report.charts.marks import Place
 from mtd_ray.report.markup import node
 
 FONT = 12.0
-_LETTER = 0.56  # mean width of a letter of a sans-serif font, in its size
-_AROUND = (
-    ("start", 10, 4), ("middle", 0, -11), ("middle", 0, 20), ("end", -10, 4), ("start", 7, -9), ("start", 7, 17), ("end", -7, -9),
-    ("end", -7, 17),
-    ("middle", 0, -25), ("middle", 0, 34), ("start", 18, -22), ("end", -18, -22), ("start", 18, 30), ("end", -18, 30),
-    ("middle", 0, -40), ("middle", 0, 49),
-)  # fmt: skip
+_LETTER = 0.6  # mean width of a letter of a bold sans-serif font, in its size
+_SIDES = (("start", 10.0), ("middle", 0.0), ("end", -10.0))
+_AROUND = [("start", 10.0, 4.0), ("middle", 0.0, -11.0), ("middle", 0.0, 20.0), ("end", -10.0, 4.0)]
+_AROUND += [(anchor, dx, dy) for dy in (-11.0, 19.0, -26.0, 34.0, -41.0, 49.0, -56.0, 64.0) for anchor, dx in _SIDES]
+_FAR = 30.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,10 @@ class Labels:
         x, y = at
         self.taken.append(Box(x - radius, y - radius, x + radius, y + radius))
 
+    def keep_text_free(self, text: str, at: Place) -> None:
+        """Here stands a text, from its left end."""
+        self.taken.append(_box(text, at, ("start", 0.0, 0.0)))
+
     def keep_line_free(self, places: Iterable[Place]) -> None:
         """Here runs a line."""
         before: Place | None = None
@@ -69,11 +71,27 @@ class Labels:
         tried = [(self._cost(_box(text, at, _AROUND[index])) + 4 * rank, index) for rank, index in enumerate(order)]
         anchor, dx, dy = _AROUND[min(tried)[1]]
         self.taken.append(_box(text, at, (anchor, dx, dy)))
-        return node("text", text, x=at[0] + dx, y=at[1] + dy, text_anchor=anchor, class_=f"label {look}")
+        words = node("text", text, x=at[0] + dx, y=at[1] + dy, text_anchor=anchor, class_=f"label {look}")
+        if abs(dy) < _FAR:
+            return words
+        leader = f"M{at[0]:.1f} {at[1]:.1f}L{at[0] + dx:.1f} {at[1] + dy - (4 if dy > 0 else -3):.1f}"
+        return node("g", node("path", d=leader, class_=f"leader {look}"), words)
 
     def _cost(self, box: Box) -> float:
         outside = box.area - box.overlap(self.area)
         return 20 * outside + sum(box.overlap(other) for other in self.taken)
+
+
+def spread(places: Sequence[float], step: float, low: float, high: float) -> list[float]:
+    """Ascending places moved as little as needed so that they are ``step`` apart; inside ``low`` … ``high`` where they fit."""
+    found: list[float] = []
+    for place in places:
+        found.append(max(place, found[-1] + step) if found else place)
+    if found and found[-1] > high:
+        found[-1] = high
+        for index in range(len(found) - 2, -1, -1):
+            found[index] = min(found[index], found[index + 1] - step)
+    return found if not found or found[0] >= low else [place + low - found[0] for place in found]
 
 
 def shortened(text: str, pixels: float, font: float = FONT) -> str:
@@ -84,12 +102,23 @@ def shortened(text: str, pixels: float, font: float = FONT) -> str:
     return f"{text[: most // 2].rstrip()}…{text[len(text) - (most - most // 2 - 1) :].lstrip()}"
 
 
+def wrapped(text: str, pixels: float) -> list[str]:
+    """Lines of a text that is not bold, as wide as there is room."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and width_of(f"{lines[-1]} {word}", 0.9 * FONT) <= pixels:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 def width_of(text: str, font: float = FONT) -> float:
     """Estimated width in pixels."""
     return _LETTER * font * len(text)
 
 
-def _box(text: str, at: Place, place: tuple[str, int, int]) -> Box:
+def _box(text: str, at: Place, place: tuple[str, float, float]) -> Box:
     anchor, dx, dy = place
     wide = width_of(text)
     left = at[0] + dx - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]

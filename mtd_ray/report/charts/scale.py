@@ -38,9 +38,9 @@ def bounds(values: Sequence[float], *, log: bool, margin: float) -> tuple[float,
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[Tick]:
-    """At most ``most`` round numbers in the range."""
+    """Round numbers in the range, with at most ``most`` steps."""
     steps = (factor * 10.0**power for power in range(-9, 13) for factor in (1, 2, 5))
-    step = next(step for step in steps if (high - low) / step <= most - 1)
+    step = next(step for step in steps if (high - low) / step <= most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return [(index * step, f"{index * step:,.{digits}f}") for index in range(first, last + 1)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from mtd_ray.report.charts.frame import Axis, below, horizontal, vertical
-from mtd_ray.report.charts.labels import Box, Labels
+from mtd_ray.report.charts.labels import Box, Labels, spread, width_of
 from mtd_ray.report.charts.marks import Place, Shape, line, mark, whisker
 from mtd_ray.report.charts.scale import Scale
 from mtd_ray.report.markup import node
@@ -39,17 +39,21 @@ class Series:
 
 @dataclass(frozen=True)
 class XY:
-    """``reference`` is a value of y that a dashed line marks; ``high`` is the height as a share of the width, of wide charts."""
+    """``reference`` is a value of y that a dashed line marks; ``high`` is the height as a share of the width, of wide charts.
+
+    ``ends``: labels stand in a column right of the lines' ends, not beside their points.
+    """
 
     x: Axis
     y: Axis
     series: tuple[Series, ...]
     reference: float | None = None
     high: float = 0.4
+    ends: bool = False
 
     def draw(self, width: float) -> tuple[float, list[Element]]:
-        height = max(width * self.high, min(width * 0.95, 300.0))
-        area = Box(_left(width), 30.0, width - 10, height - below(self.x))
+        height = max(width * self.high, min(width, 330.0))
+        area = Box(_left(width), 30.0, width - self._right(), height - below(self.x, width - self._right()))
         points = [point for series in self.series for point in series.points]
         x = self.x.scale([point.x for point in points], area.x0, area.x1)
         y = self.y.scale(_values(points, self.reference), area.y1, area.y0)
@@ -57,7 +61,7 @@ class XY:
         if self.reference is not None:
             at = y(self.reference)
             ground.append(node("path", d=f"M{area.x0:.1f} {at:.1f}H{area.x1:.1f}", class_="reference"))
-        return height, ground + list(self._marks(x, y)) + self._labels(x, y, area)
+        return height, ground + list(self._marks(x, y)) + (self._end_labels(y, area) if self.ends else self._labels(x, y, area))
 
     def _marks(self, x: Scale, y: Scale) -> Iterator[Element]:
         for series in self.series:
@@ -85,6 +89,18 @@ class XY:
             for series in self.series
             for point in series.points
             if point.label
+        ]
+
+    def _right(self) -> float:
+        ends = [series.points[-1].label for series in self.series]
+        return 14 + max(map(width_of, ends)) if self.ends else 10.0
+
+    def _end_labels(self, y: Scale, area: Box) -> list[Element]:
+        ends = sorted((y(series.points[-1].y), series.look, series.points[-1].label) for series in self.series)
+        places = spread([place for place, _, _ in ends], 14.0, area.y0, area.y1)
+        return [
+            node("text", text, x=area.x1 + 8, y=place + 4, class_=f"label {look}")
+            for place, (_, look, text) in zip(places, ends, strict=True)
         ]
 
 

@@ -13,8 +13,8 @@ from mtd_ray.report.numbers import NONE, count, share
 _TITLE = "How close are the vectors to the target?"
 _READING = (
     "Measured on texts that training did not see. The cosine is between a head's vector and its target, the teachers' vectors of "
-    "the same text put together. The overlap is how many of a text's ten nearest neighbours in the target are among its ten nearest "
-    "in the head; it needs no common size, so every head has one."
+    "the same text put together. The overlap is how many of a text's ten nearest neighbours in the target are among its ten "
+    "nearest in the head; it needs no common size, so every head has one."
 )
 
 
@@ -28,10 +28,10 @@ def agreement(found: Sequence[Agreement]) -> Section:
         for entry in ordered
     )
     table = Table("Agreement of each head with the target", ("head", "cosine to target", "overlap of ten nearest", "texts"), rows)
-    return Section("agreement", _TITLE, (_READING,), shown=(_overlap(ordered), *_cosine(ordered), table))
+    return Section("agreement", _TITLE, (_READING,), shown=(*_overlap(ordered), *_cosine(ordered), table))
 
 
-def _overlap(entries: list[Agreement]) -> Chart:
+def _overlap(entries: list[Agreement]) -> tuple[Chart, ...]:
     best = max(entries, key=lambda entry: entry.overlap)
     title = f"{best.overlap * 10:.1f} of ten nearest neighbours are the target's own, with {count(best.size)} numbers"
     points = [(entry.size, 100 * entry.overlap, share(entry.overlap)) for entry in entries]
@@ -43,12 +43,13 @@ def _cosine(entries: list[Agreement]) -> tuple[Chart, ...]:
     if not points:
         return ()
     size, _, text = max(points, key=lambda point: point[1])
-    return (
-        _chart("cosine", f"Mean cosine to the target reaches {text}, with {count(size)} numbers", "Mean cosine, −1 to 1", points),
-    )
+    return _chart("cosine", f"Mean cosine to the target reaches {text}, with {count(size)} numbers", "Mean cosine, −1 to 1", points)
 
 
-def _chart(key: str, title: str, axis: str, points: list[tuple[int, float, str]]) -> Chart:
+def _chart(key: str, title: str, axis: str, points: list[tuple[int, float, str]]) -> tuple[Chart, ...]:
+    """Nothing for a single head: the table says it."""
+    if len(points) < 2:
+        return ()
     drawn = tuple(Point(float(size), value, f"{count(size)} numbers: {text}", text) for size, value, text in points)
     ticks = tuple((float(size), str(size)) for size, _, _ in points)
     drawing = XY(
@@ -58,4 +59,4 @@ def _chart(key: str, title: str, axis: str, points: list[tuple[int, float, str]]
         high=0.62,
     )
     told = "; ".join(point.tip for point in drawn)
-    return Chart(key, title, f"{axis}, by head. {told}.", drawing, half=True)
+    return (Chart(key, title, f"{axis}, by head. {told}.", drawing, half=True),)

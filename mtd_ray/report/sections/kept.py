@@ -71,8 +71,13 @@ def _cost(data: ReportData) -> Figure | None:
     return Figure(usd(own.usd_per_million), "for a million texts with the student", f"{cheap.name}: {usd(cheap.usd_per_million)}")
 
 
+def _ranked(results: Results) -> list[Row]:
+    """Teachers, the best first."""
+    return sorted(results.teachers, key=lambda row: -row.mean)
+
+
 def _chart(results: Results, student: Row) -> Chart:
-    rows = tuple(_row(results, student, teacher) for teacher in results.teachers)
+    rows = tuple(_row(results, student, teacher) for teacher in _ranked(results))
     best = results.best_teacher
     low = min(dot.low if dot.low is not None else dot.value for row in rows for dot in row.dots)
     high = max(dot.high if dot.high is not None else dot.value for row in rows for dot in row.dots)
@@ -110,11 +115,9 @@ def _table(results: Results, student: Row) -> Table:
             span(retained_interval(results, student, teacher), " %"),
             *(share(results.retained(student, of=teacher, tasks=tasks)) for tasks in types.values()),
         )
-        for teacher in results.teachers
+        for teacher in _ranked(results)
     )
-    best = results.best_teacher
-    strong = frozenset(index for index, teacher in enumerate(results.teachers) if teacher is best)
     caption = f"Share retained of each teacher by the student at {count(student.size)} numbers" + (
         ", over all tasks and by type of task" if types else ""
     )
-    return Table(caption, header, rows, strong=strong)
+    return Table(caption, header, rows, strong=frozenset({0}))

@@ -48,6 +48,12 @@ def _groups(entries: Sequence[LengthScore]) -> list[str]:
     return names
 
 
+def _bound(entries: Sequence[LengthScore], place: int) -> str:
+    """The group by one bound, as short as a tick must be."""
+    most = entries[place].most
+    return f"≤ {most}" if most is not None else f"> {entries[place - 1].most}"
+
+
 def _chart(index: int, task: str, entries: list[LengthScore]) -> Chart:
     groups = _groups(entries)
     last = len(entries) - 1
@@ -65,9 +71,9 @@ def _chart(index: int, task: str, entries: list[LengthScore]) -> Chart:
     series = [Series("student", tuple(student), line=True, first="middle")]
     if teacher:
         series.append(Series("teacher", tuple(teacher), shape="square", line=True, first="middle"))
-    ticks = tuple((float(x), f"{name}\n{count(entries[x].items)}") for x, name in enumerate(groups))
+    ticks = tuple((float(x), f"{_bound(entries, x)}\n{count(entry.items)}") for x, entry in enumerate(entries))
     drawing = XY(
-        Axis("Tokens of the text, and how many items", ticks=ticks, margin=0.12),
+        Axis("Tokens of the text, each group above the one before; below, how many items", ticks=ticks, margin=0.12),
         Axis("Score, 0 to 100", margin=0.2),
         tuple(series),
         high=0.62,
@@ -83,7 +89,7 @@ def _chart_title(task: str, entries: list[LengthScore], groups: list[str]) -> st
     if not shares:
         return f"{task}: the student's score by length"
     least = min(shares, key=shares.__getitem__)
-    return f"{task}: least is retained at {least} tokens ({share(shares[least])})"
+    return f"{task}: least is retained on texts of {least} tokens ({share(shares[least])})"
 
 
 def _table(tasks: dict[str, list[LengthScore]]) -> Table:

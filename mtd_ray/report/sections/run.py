@@ -17,8 +17,10 @@ def gates(unmet: Sequence[str], require: Requirements) -> Section:
     if not asked and not unmet:
         return Section("gates", _GATES, absent="The recipe requires nothing (require:), so nothing was checked.")
     if unmet:
-        return Section("gates", _GATES, (f"No: {plural(len(unmet), 'requirement')} not met.",), lines=tuple(unmet), good=False)
-    return Section("gates", _GATES, ("Yes: all requirements are met.",), lines=asked, good=True)
+        return Section(
+            "gates", _GATES, (f"{plural(len(unmet), 'requirement')} of the recipe not met.",), lines=tuple(unmet), good=False
+        )
+    return Section("gates", _GATES, ("All requirements of the recipe are met.",), lines=asked, good=True)
 
 
 def _asked(require: Requirements) -> tuple[str, ...]:

@@ -71,8 +71,13 @@ def _heads(results: Results) -> Series:
 
 def _single(row: Row) -> Series:
     look, shape = _look(row)
-    point = _point(row, row.size, row.mean, f"{naming.model(row).removeprefix('student, ')} {short_score(row.mean)}")
+    point = _point(row, row.size, row.mean, f"{_label(row)} {short_score(row.mean)}")
     return Series(look, (point,), shape=shape)
+
+
+def _label(row: Row) -> str:
+    """Short: shape and colour say that it is a teacher."""
+    return row.role if row.role in ("untrained", "concatenated") else row.name
 
 
 def _look(row: Row) -> tuple[str, Shape]:

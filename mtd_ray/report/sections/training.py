@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mtd_ray.report.charts.frame import Axis
-from mtd_ray.report.charts.marks import Shape
 from mtd_ray.report.charts.xy import XY, Point, Series
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.data import CurvePoint
@@ -41,7 +40,9 @@ def training(curves: Sequence[CurvePoint]) -> Section:
     for curve in found:
         together.setdefault((curve.stage, curve.loss), []).append(curve)
     charts = tuple(_chart(index, group) for index, group in enumerate(together.values()) if len(group[0].steps) > 1)
-    return Section("training", _TITLE, (_READING,), shown=(*charts, _table(found)))
+    return Section(
+        "training", _TITLE, (_READING,), shown=(*charts, _table([curve for group in together.values() for curve in group]))
+    )
 
 
 def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
@@ -72,6 +73,7 @@ def _chart(index: int, curves: list[_Curve]) -> Chart:
         Axis(f"{what[0].upper()}{what[1:]}" + (" (logarithmic)" if log else ""), log=log, margin=0.12),
         series,
         high=0.55,
+        ends=True,
     )
     told = "; ".join(f"{curve.line} from {plain(curve.values[0])} to {plain(curve.values[-1])}" for curve in curves)
     return Chart(f"curve-{index}", _title(what, curves), f"Stage {first.stage}, {what} by step: {told}.", drawing, half=True)
@@ -80,7 +82,7 @@ def _chart(index: int, curves: list[_Curve]) -> Chart:
 def _title(what: str, curves: list[_Curve]) -> str:
     curve = max(curves, key=lambda curve: int(curve.line.split()[0]) if curve.line[:1].isdigit() else 0)
     line = "" if curve.loss == "total" else f" of head {curve.line}"
-    start, end = plain(_mean(curve.values[: _tenth(curve)])), plain(_mean(curve.values[-_tenth(curve) :]))
+    start, end = plain(_mean(curve.values[: _tenth(curve)]), 3), plain(_mean(curve.values[-_tenth(curve) :]), 3)
     return f"{curve.stage}: {what}{line} goes from {start} to {end}"
 
 
@@ -96,13 +98,12 @@ def _series(curve: _Curve, look: str, lines: int) -> Series:
     width = -(-len(curve.steps) // _MOST_POINTS)
     starts = range(0, len(curve.steps), width)
     points = [(_mean(curve.steps[start : start + width]), _mean(curve.values[start : start + width])) for start in starts]
-    label = curve.line if lines > 1 else plain(points[-1][1])
-    shape: Shape | None = None
+    label = curve.line if lines > 1 else plain(points[-1][1], 3)
     drawn = tuple(
         Point(step, value, f"step {count(step)}: {plain(value)}", label if index == len(points) - 1 else "")
         for index, (step, value) in enumerate(points)
     )
-    return Series(look, drawn, shape=shape, line=True, first="end")
+    return Series(look, drawn, shape=None, line=True)
 
 
 def _table(curves: list[_Curve]) -> Table:
