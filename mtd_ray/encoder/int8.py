@@ -10,12 +10,8 @@ processor has it, and the vectors would depend on the machine. Pooling and every
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -29,10 +25,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from mtd_ray.encoder.cache import built_once
+from mtd_ray.encoder.traced import Traceable, example_inputs, tracing_quietly
 from mtd_ray.errors import MtdError
 
 _FAMILIES = ("bert", "camembert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Numbers of an activation that share a scale; with 384 it takes a tenth less time, and the lowest cosine falls to 0.991.
 _GROUP_SIZE = 64
 # Part of the digest of a stored model; raise it when anything below builds it differently.
@@ -40,7 +36,9 @@ _FORMAT = 1
 _COMPRESSION = "INT8_SYM"
 
 
-class _Toolkit(NamedTuple):
+class Toolkit(NamedTuple):
+    """The two packages, loaded only where they are used."""
+
     openvino: ModuleType
     nncf: ModuleType
 
@@ -54,12 +52,12 @@ def use_int8(model: SentenceTransformer, cache: Path) -> None:
     Raises:
         MtdError: OpenVINO or NNCF is not installed, or the model is not a text encoder of a family that is known to work.
     """
-    tools = _toolkit()
+    tools = toolkit()
     family = model[0].config.model_type if isinstance(model[0], Transformer) else type(model[0]).__name__
     if family not in _FAMILIES:
         raise MtdError(f"backend openvino-int8 does not know {family!r} models, only {', '.join(_FAMILIES)}; use backend torch")
     folder = cache / f"int8-{_digest(model[0].auto_model, tools)[:24]}"
-    built_once(folder, lambda scratch: tools.openvino.save_model(_quantised(model, tools), scratch / "model.xml"))
+    built_once(folder, lambda scratch: tools.openvino.save_model(quantised(model, tools), scratch / "model.xml"))
     model[0].model = Int8Transformer(model[0].config, folder / "model.xml", tools.openvino)
 
 
@@ -90,22 +88,12 @@ class Int8Transformer(nn.Module):
         return BaseModelOutput(last_hidden_state=torch.from_numpy(result[0]))
 
 
-class _Traced(nn.Module):
-    """The model with positional inputs and one tensor as output, as tracing wants it."""
+def toolkit() -> Toolkit:
+    """OpenVINO and NNCF, silenced.
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        named = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            named["token_type_ids"] = token_type_ids
-        states: Tensor = self.model(**named).last_hidden_state
-        return states
-
-
-def _toolkit() -> _Toolkit:
+    Raises:
+        MtdError: one of them is not installed.
+    """
     # Both packages report their use to their makers through this one, unless it cannot be imported.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
@@ -115,10 +103,10 @@ def _toolkit() -> _Toolkit:
         raise MtdError(f"backend openvino-int8 needs the package {error.name!r}: pip install 'mtd-ray[int8]'") from None
     # Not nncf.set_log_level, which also raises the level of every handler that others have put on its logger.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    return _Toolkit(openvino, nncf)
+    return Toolkit(openvino, nncf)
 
 
-def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
+def _digest(model: PreTrainedModel, tools: Toolkit) -> str:
     """Of all that decides the stored model: weights, architecture, how it is rounded, and what traces, rounds and writes it."""
     versions = (tools.openvino.__version__, tools.nncf.__version__, torch.__version__, transformers.__version__)
     digest = hashlib.sha256(repr((_FORMAT, _COMPRESSION, *map(str, versions))).encode())
@@ -129,18 +117,9 @@ def _digest(model: PreTrainedModel, tools: _Toolkit) -> str:
     return digest.hexdigest()
 
 
-@torch.inference_mode()
-def _quantised(model: SentenceTransformer, tools: _Toolkit) -> Any:
-    features = model.preprocess(["a text", "and a longer one, so that there is padding"])
-    example = {name: features[name] for name in _INPUTS if name in features}
-    with _quiet():
-        traced = tools.openvino.convert_model(_Traced(model[0].auto_model), example_input=example)
+def quantised(model: SentenceTransformer, tools: Toolkit) -> Any:
+    """The model's transformer with weights rounded to 8 bits, as OpenVINO's model: one output, ``last_hidden_state``."""
+    with tracing_quietly():
+        traced = tools.openvino.convert_model(Traceable(model[0].auto_model), example_input=example_inputs(model))
+        traced.outputs[0].get_tensor().set_names({"last_hidden_state"})
         return tools.nncf.compress_weights(traced, mode=tools.nncf.CompressWeightsMode[_COMPRESSION])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without NNCF's progress bars (it prints them), and torch's warnings on branches that do not depend on the texts."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

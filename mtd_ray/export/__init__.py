@@ -1,4 +1,4 @@
-"""A trained student as a folder that others load, its quantised variants, and where it is sent."""
+"""A trained student as a folder that others load. Its 8-bit variants and where it is sent are modules of their own."""
 
 from mtd_ray.export.folder import export_student, exported_dtype
 

@@ -33,7 +33,7 @@ def test_vectors_near_float_ones_and_built_once(bert: str, tmp_path: Path, monke
     assert cosine.min() > 0.97
     assert np.abs(vectors - exact).max() > 1e-6
 
-    monkeypatch.setattr("mtd_ray.encoder.int8._quantised", lambda *_: pytest.fail("quantised a second time"))
+    monkeypatch.setattr("mtd_ray.encoder.int8.quantised", lambda *_: pytest.fail("quantised a second time"))
     again = Encoder.load(bert, max_tokens=32, backend=BACKEND, batch_tokens=64).encode(texts)
     np.testing.assert_array_equal(again, vectors)
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["int8-"]
@@ -41,7 +41,7 @@ def test_vectors_near_float_ones_and_built_once(bert: str, tmp_path: Path, monke
 
 def test_stored_model_is_built_anew_by_other_versions(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
-    model, tools = SentenceTransformer(bert, device="cpu")[0].auto_model, int8._toolkit()
+    model, tools = SentenceTransformer(bert, device="cpu")[0].auto_model, int8.toolkit()
     stored = int8._digest(model, tools)
     assert int8._digest(model, tools) == stored
     for place, name in ((int8, "_FORMAT"), (int8, "_COMPRESSION"), (torch, "__version__"), (transformers, "__version__")):
