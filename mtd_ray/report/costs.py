@@ -70,7 +70,7 @@ def _api(name: str, teacher: ApiTeacher, cost: HarvestCost) -> EmbeddingCost:
     answered = max(cost.rows - cost.failed_rows, 1)
     label, tokens = f"{name} ({teacher.model})", cost.tokens / answered
     if price is None:
-        return EmbeddingCost(label, None, None, "no price is known: give teachers.*.usd_per_million_tokens")
+        return EmbeddingCost(label, None, None, f"no price is known: give teachers.{name}.usd_per_million_tokens")
     source = f"the catalogue's price of {catalog().as_of}" if teacher.usd_per_million_tokens is None else "the recipe's price"
     how = f"{tokens:.1f} tokens a text at ${price * _MILLION:g} per million tokens, {source}"
     return EmbeddingCost(label, price * tokens * _MILLION, None, how)
