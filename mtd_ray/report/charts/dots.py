@@ -48,7 +48,7 @@ class Dots:
         beside = width > 480
         step = 36.0 if beside else 50.0
         right = 16 + max((width_of(row.value, 13.5) for row in self.rows), default=0.0)
-        left = min(260.0, 24 + max(width_of(row.name, 13) for row in self.rows)) if beside else 8.0
+        left = min(0.3 * width, 24 + max(width_of(row.name) for row in self.rows)) if beside else 8.0
         area = Box(left, 18.0, width - right, 18.0 + step * len(self.rows))
         x = self.x.scale(self._values(), area.x0, area.x1)
         found = horizontal(self.x, x, area, grid=True, pixels=56)
@@ -61,9 +61,9 @@ class Dots:
 
     def _row(self, row: DotRow, y: float, x: Scale, area: Box, *, beside: bool) -> Iterator[Element]:
         if beside:
-            yield node("text", shortened(row.name, area.x0 - 16, 13), x=area.x0 - 14, y=y + 4, text_anchor="end", class_="name")
+            yield node("text", shortened(row.name, area.x0 - 16), x=area.x0 - 14, y=y + 4, text_anchor="end", class_="name")
         else:
-            yield node("text", shortened(row.name, area.x1 - 8, 13), x=area.x0, y=y - 16, class_="name")
+            yield node("text", shortened(row.name, area.x1 - 8), x=area.x0, y=y - 16, class_="name")
         values = [dot.value for dot in row.dots]
         if self.joined and len(values) > 1:
             yield node("path", d=f"M{x(min(values)):.1f} {y:.1f}H{x(max(values)):.1f}", class_="join")

@@ -43,11 +43,11 @@ class Labels:
 
     area: Box
     taken: list[Box] = field(default_factory=list)
+    lines: list[Box] = field(default_factory=list)
 
-    def keep_free(self, at: Place, radius: float = 6.0) -> None:
+    def keep_free(self, at: Place) -> None:
         """Here is a mark."""
-        x, y = at
-        self.taken.append(Box(x - radius, y - radius, x + radius, y + radius))
+        self.taken.append(_around(at, 6.0))
 
     def keep_text_free(self, text: str, at: Place) -> None:
         """Here stands a text, from its left end."""
@@ -61,7 +61,7 @@ class Labels:
                 parts = max(1, round(max(abs(x - before[0]), abs(y - before[1])) / 6))
                 for part in range(parts):
                     share = (part + 0.5) / parts
-                    self.keep_free((before[0] + share * (x - before[0]), before[1] + share * (y - before[1])), 2.0)
+                    self.lines.append(_around((before[0] + share * (x - before[0]), before[1] + share * (y - before[1])), 2.0))
             before = (x, y)
 
     def put(self, text: str, at: Place, look: str, *, first: str = "start") -> Element:
@@ -79,7 +79,8 @@ class Labels:
 
     def _cost(self, box: Box) -> float:
         outside = box.area - box.overlap(self.area)
-        return 20 * outside + sum(box.overlap(other) for other in self.taken)
+        covered = sum(box.overlap(other) for other in self.taken)
+        return 20 * outside + 8 * covered + sum(box.overlap(other) for other in self.lines)
 
 
 def spread(places: Sequence[float], step: float, low: float, high: float) -> list[float]:
@@ -116,6 +117,10 @@ def wrapped(text: str, pixels: float) -> list[str]:
 def width_of(text: str, font: float = FONT) -> float:
     """Estimated width in pixels."""
     return _LETTER * font * len(text)
+
+
+def _around(at: Place, radius: float) -> Box:
+    return Box(at[0] - radius, at[1] - radius, at[0] + radius, at[1] + radius)
 
 
 def _box(text: str, at: Place, place: tuple[str, float, float]) -> Box:

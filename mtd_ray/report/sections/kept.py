@@ -52,9 +52,8 @@ def _small(results: Results, student: Row) -> Figure | None:
     """The smallest of the student's vectors that is nearly as good as its best."""
     heads = [row for row in results.whole if row.role == "student"]
     best = max(heads, key=lambda row: row.mean)
-    near = [row for row in heads if row.mean >= 0.98 * best.mean]
-    small = min(near, key=lambda row: row.size)
-    if small is best or best.mean <= 0:
+    small = min((row for row in heads if row.mean >= 0.98 * best.mean), key=lambda row: row.size, default=best)
+    if small is best:
         return None
     label = f"numbers ({size_of(small.bytes_per_vector)}) are the smallest head with at least 98 % of the best head's score"
     return Figure(count(small.size), label, f"{score(small.mean)}; {score(best.mean)} with {count(best.size)} numbers")

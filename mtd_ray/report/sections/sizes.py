@@ -47,7 +47,7 @@ def _models(results: Results, student: Row) -> Chart:
     told = "; ".join(f"{naming.full(results, row)} with {row.size} numbers {short_score(row.mean)}" for row in results.whole)
     chart = XY(
         Axis("Numbers in a vector, and its bytes as float32 (logarithmic)", log=True, ticks=ticks, margin=0.12),
-        Axis(_score_axis(results), margin=0.1),
+        Axis(_score_axis(results), margin=0.18),
         tuple(series),
         reference=100 * best.mean if best else None,
     )

@@ -13,16 +13,17 @@ from mtd_ray.report.numbers import count, plain
 
 _TITLE = "How did training go?"
 _MOST_POINTS = 160
+_SCORES = "evaluation"
 _LOOKS = ("student", "c1", "c2", "c3", "c4", "teacher", "grey")
 _READING = (
-    "Losses as they were logged, before their weights; the total is with them. Where there are many steps, a point is the mean of "
-    f"neighbouring ones (at most {_MOST_POINTS} per line). Every logged value is in results.json."
+    "Losses as they were logged, before their weights; the total is with them. Of a long stage, steps are taken evenly and a point is "
+    "the mean of neighbouring ones; the run's metrics.jsonl has every step."
 )
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """``loss``: what is drawn together; ``line``: whose it is, a head, or a head and a teacher."""
+    """``loss``: what is drawn together; ``line``: whose it is: a head, a head and a teacher, or a task."""
 
     stage: str
     loss: str
@@ -46,20 +47,29 @@ def training(curves: Sequence[CurvePoint]) -> Section:
 
 
 def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
-    """Each loss of each stage, the total first. ``lr``, rates and fitted numbers are no losses: they are left out."""
+    """Each loss of each stage, and the scores of its checkpoints. Learning rates and speeds are left out."""
     series: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for point in points:
         for name, value in point.values.items():
-            if name == "loss" or (name.count("/") >= 1 and name.partition("/")[0].isdigit()):
+            head, _, loss = name.partition("/")
+            if name == "loss" or (loss and (head.isdigit() or head == _SCORES)):
                 series.setdefault((point.stage, name), []).append((point.step, value))
     found = []
     for (stage, name), pairs in series.items():
-        head, _, loss = name.partition("/")
-        loss, _, teacher = loss.partition("/")
-        kind = "total" if not loss else f"{loss} by teacher" if teacher else loss
         steps, values = zip(*sorted(pairs), strict=True)
-        found.append(_Curve(stage, kind, f"{head} {teacher}".strip() if loss else "total", steps, values))
+        found.append(_Curve(stage, *_kind(name), steps, values))
     return found
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """What is drawn together, and whose line it is: of ``loss``, ``768/cosine``, ``768/cosine/minilm`` and ``evaluation/heldout``."""
+    head, _, loss = name.partition("/")
+    loss, _, teacher = loss.partition("/")
+    if head == _SCORES:
+        return "score of checkpoints", f"on {name.partition('/')[2]}"
+    if not loss:
+        return "total loss", "total"
+    return (f"{loss} loss by teacher", f"{head} {teacher}") if teacher else (f"{loss} loss", head)
 
 
 def _chart(index: int, curves: list[_Curve]) -> Chart:
@@ -67,7 +77,7 @@ def _chart(index: int, curves: list[_Curve]) -> Chart:
     ends = [value for curve in curves for value in curve.values]
     log = min(ends) > 0 and max(ends) > 30 * min(ends)
     series = tuple(_series(curve, _LOOKS[position % len(_LOOKS)], len(curves)) for position, curve in enumerate(curves))
-    what = "total loss" if first.loss == "total" else f"{first.loss} loss"
+    what = first.loss
     drawing = XY(
         Axis("Step of the stage", margin=0.03, include=(0.0,)),
         Axis(f"{what[0].upper()}{what[1:]}" + (" (logarithmic)" if log else ""), log=log, margin=0.12),
@@ -81,7 +91,7 @@ def _chart(index: int, curves: list[_Curve]) -> Chart:
 
 def _title(what: str, curves: list[_Curve]) -> str:
     curve = max(curves, key=lambda curve: int(curve.line.split()[0]) if curve.line[:1].isdigit() else 0)
-    line = "" if curve.loss == "total" else f" of head {curve.line}"
+    line = {"total": "", "on": f" {curve.line}"}.get(curve.line.partition(" ")[0], f" of head {curve.line}")
     start, end = plain(_mean(curve.values[: _tenth(curve)]), 3), plain(_mean(curve.values[-_tenth(curve) :]), 3)
     return f"{curve.stage}: {what}{line} goes from {start} to {end}"
 
@@ -114,5 +124,5 @@ def _table(curves: list[_Curve]) -> Table:
         )
         for curve in curves
     )  # fmt: skip
-    header = ("stage", "loss", "head", "points", "first", "at 25 %", "at 50 %", "at 75 %", "last", "lowest")
-    return Table("Losses along each stage", header, rows, left=3)
+    header = ("stage", "what", "head", "points", "first", "at 25 %", "at 50 %", "at 75 %", "last", "lowest")
+    return Table("Losses and scores along each stage", header, rows, left=3)

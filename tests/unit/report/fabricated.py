@@ -65,6 +65,8 @@ def _curves() -> tuple[CurvePoint, ...]:
                 values[f"{head}/similarity"] = 0.01 + 20 / head * fall**2
                 values[f"{head}/ranking"] = 0.02 + 3 / head + 0.1 * fall
             values["1152/cosine"] = 0.1 + 0.7 * fall
+            if step % (steps // 4) == 0:
+                values["evaluation/heldout"] = 0.66 - 0.1 * fall
             found.append(CurvePoint(stage, step, values))
     return tuple(found)
 
