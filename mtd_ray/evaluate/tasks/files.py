@@ -69,6 +69,11 @@ class TaskFiles:
                     total.update(f"{name}\0{hashlib.file_digest(data, 'sha256').hexdigest()}\n".encode())
         return total.hexdigest()
 
+    def columns(self, name: str) -> list[str]:
+        """What a table's columns are called."""
+        with self.tables[name][0].local() as path:
+            return list(pq.read_schema(path).names)
+
     def read(self, name: str, columns: Collection[str] | None = None) -> pa.Table:
         """A table's rows, in memory; with ``columns`` only these, those that are not there left out.
 

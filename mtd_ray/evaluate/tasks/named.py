@@ -45,7 +45,8 @@ class NamedTask:
 
         task = mteb.get_task(self.name, hf_subsets=self.known.subsets, eval_splits=self.known.splits)
         if self.parts:
-            task.metadata = task.metadata.model_copy(update={"tasks": [part.open(store) for part in self.parts]})
+            task.tasks = [part.open(store) for part in self.parts]
+            task.metadata = task.metadata.model_copy(update={"tasks": task.tasks})  # which mteb.evaluate looks at
         elif self.folder is not None:
             from mtd_ray.evaluate.tasks.fill import fill
 

@@ -44,7 +44,7 @@ def column(files: TaskFiles, table: pa.Table, name: str, *spellings: str) -> pa.
         if spelling in table.column_names:
             return table.column(spelling)
     words = " or ".join(repr(spelling) for spelling in spellings)
-    raise EvaluationError(f"{files.where}: {name} has no column {words}; {nearest(spellings[0], table.column_names)}")
+    raise EvaluationError(f"{files.where}: {name} has no column {words}; {nearest(spellings[0], files.columns(name))}")
 
 
 def _texts(files: TaskFiles, name: str) -> pa.Table:

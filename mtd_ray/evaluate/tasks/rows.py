@@ -33,6 +33,8 @@ def checked_rows(files: TaskFiles, kind: str) -> DatasetDict:
     splits = ("train", OWN_SPLIT) if kind == "Classification" else (OWN_SPLIT,)
     tables = {split: _checked(files, split, texts, gold) for split in splits}
     _check_gold(files, kind, tables)
+    if kind == "Classification":
+        tables = _numbered(tables)
     return DatasetDict({split: Dataset(table) for split, table in tables.items()})
 
 
@@ -68,3 +70,12 @@ def _check_gold(files: TaskFiles, kind: str, tables: dict[str, pa.Table]) -> Non
         raise EvaluationError(f"{files.where}: all {len(gold)} rows of {OWN_SPLIT} have the same {_COLUMNS[kind][1]}")
     if kind == "Classification" and (unseen := distinct - set(pc.unique(tables["train"].column("label")).to_pylist())):
         raise EvaluationError(f"{files.where}: no row of train has the label {min(map(str, unseen))} of {OWN_SPLIT}")
+
+
+def _numbered(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Labels as 0, 1, … in their order: mteb's average precision of two classes takes 1 for the second."""
+    labels = pa.array(sorted({label for table in tables.values() for label in table.column("label").to_pylist()}))
+    return {
+        split: table.set_column(table.schema.get_field_index("label"), "label", pc.index_in(table.column("label"), labels))
+        for split, table in tables.items()
+    }

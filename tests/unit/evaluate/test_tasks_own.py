@@ -1,0 +1,144 @@
+"""Tasks of one's own: each layout is scored by mteb's class, and what is wrong in it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.typing import NDArray
+
+from mtd_ray.config.evaluate import OwnTask
+from mtd_ray.errors import EvaluationError
+from mtd_ray.evaluate.tasks import OwnData, own_tasks
+from mtd_ray.objects import ObjectStore
+
+Tables = dict[str, dict[str, Sequence[Any]]]
+EASY = [f"{letter} {number}" for number in range(10) for letter in "ab"]
+LETTERS = ["a", "b"] * 10
+
+# Perfect for whoever sees the first letter of a text.
+LAYOUTS: dict[str, Tables] = {
+    "retrieval": {
+        "corpus": {"_id": ["d1", "d2"], "title": ["a title", None], "text": ["one", "b two"]},
+        "queries": {"_id": [1, 2, 3], "text": ["a?", "b?", "never judged"]},
+        "qrels": {"query-id": [1, 2], "corpus-id": ["d1", "d2"], "score": [1, 2]},
+    },
+    "sts": {"test": {"sentence1": ["a x", "a y", "b z"], "sentence2": ["a", "b", "b"], "score": [0.9, 0.2, 0.9]}},
+    "pair_classification": {"test": {"sentence1": ["a x", "a y", "b z"], "sentence2": ["a", "b", "b"], "label": [1, 0, 1]}},
+    "classification": {"train": {"text": EASY, "label": LETTERS}, "test": {"text": EASY[:6], "label": LETTERS[:6]}},
+    "clustering": {"test": {"text": EASY, "label": LETTERS}},
+}
+
+
+def write(folder: Path, tables: Tables) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns in tables.items():
+        pq.write_table(pa.table(columns), folder / f"{name}.parquet")
+    return folder
+
+
+def changed(kind: str, table: str, **columns: Sequence[Any] | None) -> Tables:
+    """A layout with other columns; None takes one away."""
+    merged = LAYOUTS[kind][table] | columns
+    return LAYOUTS[kind] | {table: {name: values for name, values in merged.items() if values is not None}}
+
+
+def own(kind: Any, folder: Path) -> OwnData:
+    (task,) = own_tasks({"mine": OwnTask(type=kind, path=str(folder))}, ObjectStore(str(folder.parent)))
+    return task
+
+
+class FirstLetter:
+    """Sees of a text only its first letter."""
+
+    def __init__(self) -> None:
+        from mteb.models import ModelMeta
+
+        self.mteb_model_meta = ModelMeta.create_empty()
+
+    def encode(self, inputs: Any, **_: Any) -> NDArray[np.float32]:
+        return np.eye(26, dtype=np.float32)[[ord(text[0]) - ord("a") for batch in inputs for text in batch["text"]]]
+
+    def similarity(self, one: Any, other: Any) -> Any:
+        return one @ other.T
+
+    def similarity_pairwise(self, one: Any, other: Any) -> Any:
+        return (one * other).sum(axis=1)
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_each_layout_is_scored(kind: str, tmp_path: Path) -> None:
+    import mteb
+
+    task = own(kind, write(tmp_path / "mine", LAYOUTS[kind]))
+    opened = task.open(ObjectStore(str(tmp_path)))
+    found = mteb.evaluate(FirstLetter(), opened, cache=None, show_progress_bar=False, co2_tracker=False).task_results[0]
+    assert found.task_name == task.name == "mine"
+    assert opened.metadata.type == task.type
+    assert found.get_score() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("kind", "table"), [(kind, table) for kind, tables in LAYOUTS.items() for table in tables])
+def test_a_missing_file_is_named_before_anything_starts(kind: str, table: str, tmp_path: Path) -> None:
+    left = {name: columns for name, columns in LAYOUTS[kind].items() if name != table}
+    folder = write(tmp_path / "mine", left or {"other": {"text": ["a"]}})
+    with pytest.raises(EvaluationError, match=rf"mine holds no {table}"):
+        own(kind, folder)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="nowhere: there is no such file or folder"):
+        own("sts", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables", "message"),
+    [
+        ("sts", changed("sts", "test", score=None, scores=[1.0, 2.0, 3.0]), "no column 'score'; did you mean 'scores'"),
+        ("sts", changed("sts", "test", score=["1", "2", "3"]), "'score' of test holds string, not numbers"),
+        ("sts", changed("sts", "test", sentence2=["a", " ", "b"]), "'sentence2' of test is empty in row 1"),
+        ("sts", changed("sts", "test", sentence1=["a", "b", None]), "nothing in column 'sentence1' of row 2"),
+        ("sts", changed("sts", "test", sentence1=[1, 2, 3]), "'sentence1' of test holds int64, not text"),
+        ("pair_classification", changed("pair_classification", "test", label=[0, 1, 2]), "holds 2; a pair is 1"),
+        ("clustering", changed("clustering", "test", label=["a"] * 20), "all 20 rows of test have the same label"),
+        ("classification", changed("classification", "train", label=["a"] * 20), "no row of train has the label b"),
+        ("retrieval", changed("retrieval", "corpus", text=None, texts=["a", "b"]), "no column 'text'; did you mean 'texts'"),
+        ("retrieval", changed("retrieval", "corpus", _id=["d1", "d1"]), "2 rows and only 1 distinct ids"),
+        ("retrieval", changed("retrieval", "qrels", **{"corpus-id": ["d1", "d7"]}), "query '2' is answered by 'd7'"),
+        ("retrieval", changed("retrieval", "qrels", **{"query-id": [8, 9]}), "no query of queries is judged in qrels"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said(kind: str, tables: Tables, message: str, tmp_path: Path) -> None:
+    task = own(kind, write(tmp_path / "mine", tables))
+    with pytest.raises(EvaluationError, match=message):
+        task.open(ObjectStore(str(tmp_path)))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", LAYOUTS["sts"])
+    (folder / "test.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(EvaluationError, match=r"test\.parquet is not a readable Parquet file"):
+        own("sts", folder).open(ObjectStore(str(tmp_path)))
+
+
+def test_identity_is_that_of_the_data_wherever_it_lies(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / name, LAYOUTS["sts"]) for name in ("first", "second"))
+    write(second, {"notes": {"text": ["not part of the task"]}})
+    assert own("sts", first).identity == own("sts", second).identity
+    write(second, changed("sts", "test", score=[0.1, 0.2, 0.3]))
+    assert own("sts", first).identity != own("sts", second).identity
+
+
+def test_a_table_may_be_several_files(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rows = pa.table(LAYOUTS["sts"]["test"])
+    for number, start in enumerate((0, 2)):
+        pq.write_table(rows.slice(start, 2), folder / f"test-0000{number}-of-00002.parquet")
+    opened = own("sts", folder).open(ObjectStore(str(tmp_path)))
+    assert opened.dataset["test"]["sentence1"] == LAYOUTS["sts"]["test"]["sentence1"]
