@@ -108,7 +108,10 @@ class Lookup:
         return self._change(texts.vectors(self._size, rows))
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Vectors:
-        return unit(np.atleast_2d(embeddings1)) @ unit(np.atleast_2d(embeddings2)).T
+        """Cosine of each with each: one axis for each argument that has rows."""
+        one, other = np.asarray(embeddings1), np.asarray(embeddings2)
+        products = unit(np.atleast_2d(one)) @ unit(np.atleast_2d(other)).T
+        return np.reshape(products, one.shape[:-1] + other.shape[:-1])
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Vectors:
         product: Vectors = (unit(np.asarray(embeddings1)) * unit(np.asarray(embeddings2))).sum(axis=1)

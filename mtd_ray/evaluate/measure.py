@@ -22,6 +22,8 @@ from mtd_ray.evaluate.samples import Heard, Lengths, Samples, listening, of_pair
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.views import View
 
+_ORDER = ("float32", "binary", "cut", "pca", "int8")
+
 
 def measure(encoder: TextEncoder, task: Any, views: Sequence[View], *, bases: Bases | None = None) -> dict[View, TaskScore]:
     """Score a model on an opened ``mteb.AbsTask``, in each view.
@@ -41,10 +43,11 @@ def measure(encoder: TextEncoder, task: Any, views: Sequence[View], *, bases: Ba
     with tempfile.TemporaryDirectory(prefix="mtd-ray-vectors-") as folder, _quiet():
         sizes = sorted({made_of(view, max(encoder.sizes)) for view in views})
         parts = [_Part(encoder, part, Path(folder) / str(number), sizes) for number, part in enumerate(_parts(task))]
-        if any(view.form == "int8" for view in views):  # which is calibrated on all of the task's texts
-            for part in parts:
-                part.score(View(sizes[-1]), {})
-        return {view: _score(task, parts, view, bases or {}) for view in views}
+        order = sorted(views, key=lambda view: _ORDER.index(view.form))
+        if order and order[0].form == "int8":  # which is calibrated on all of the task's texts: another view embeds them
+            _score(task, parts, View(order[0].size), {})
+        scores = {view: _score(task, parts, view, bases or {}) for view in order}
+        return {view: scores[view] for view in views}
 
 
 def _check(encoder: TextEncoder, views: Sequence[View]) -> None:
