@@ -127,4 +127,4 @@ def _box(text: str, at: Place, place: tuple[str, float, float]) -> Box:
     anchor, dx, dy = place
     wide = width_of(text)
     left = at[0] + dx - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-    return Box(left, at[1] + dy - 0.8 * FONT, left + wide, at[1] + dy + 0.25 * FONT)
+    return Box(left - 3, at[1] + dy - 0.8 * FONT, left + wide + 3, at[1] + dy + 0.25 * FONT)

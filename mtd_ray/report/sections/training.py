@@ -16,8 +16,8 @@ _MOST_POINTS = 160
 _SCORES = "evaluation"
 _LOOKS = ("student", "c1", "c2", "c3", "c4", "teacher", "grey")
 _READING = (
-    "Losses as they were logged, before their weights; the total is with them. Of a long stage, steps are taken evenly and a point is "
-    "the mean of neighbouring ones; the run's metrics.jsonl has every step."
+    "Losses as they were logged, before their weights; the total is with them. Of a long stage, steps are taken evenly and a point "
+    "is the mean of neighbouring ones; the run's metrics.jsonl has every step."
 )
 
 
@@ -53,7 +53,7 @@ def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
         for name, value in point.values.items():
             head, _, loss = name.partition("/")
             if name == "loss" or (loss and (head.isdigit() or head == _SCORES)):
-                series.setdefault((point.stage, name), []).append((point.step, value))
+                series.setdefault((point.stage, name), []).append((point.step, 100 * value if head == _SCORES else value))
     found = []
     for (stage, name), pairs in series.items():
         steps, values = zip(*sorted(pairs), strict=True)
@@ -62,11 +62,11 @@ def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
 
 
 def _kind(name: str) -> tuple[str, str]:
-    """What is drawn together, and whose line it is: of ``loss``, ``768/cosine``, ``768/cosine/minilm`` and ``evaluation/heldout``."""
+    """What is drawn together, and whose line it is: ``loss``, ``768/cosine``, ``768/cosine/minilm``, ``evaluation/heldout``."""
     head, _, loss = name.partition("/")
     loss, _, teacher = loss.partition("/")
     if head == _SCORES:
-        return "score of checkpoints", f"on {name.partition('/')[2]}"
+        return "score of checkpoints, 0 to 100", f"on {name.partition('/')[2]}"
     if not loss:
         return "total loss", "total"
     return (f"{loss} loss by teacher", f"{head} {teacher}") if teacher else (f"{loss} loss", head)
@@ -93,7 +93,7 @@ def _title(what: str, curves: list[_Curve]) -> str:
     curve = max(curves, key=lambda curve: int(curve.line.split()[0]) if curve.line[:1].isdigit() else 0)
     line = {"total": "", "on": f" {curve.line}"}.get(curve.line.partition(" ")[0], f" of head {curve.line}")
     start, end = plain(_mean(curve.values[: _tenth(curve)]), 3), plain(_mean(curve.values[-_tenth(curve) :]), 3)
-    return f"{curve.stage}: {what}{line} goes from {start} to {end}"
+    return f"{curve.stage}: {what.partition(',')[0]}{line} goes from {start} to {end}"
 
 
 def _tenth(curve: _Curve) -> int:
