@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mteb.results import TaskResult
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.corpus.manifest import content_hash
 from mtd_ray.errors import MtdError
-from mtd_ray.evaluate import evaluate
+from mtd_ray.evaluate.runner import Evaluation, evaluate
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
@@ -61,8 +63,8 @@ def prepare(store: ObjectStore, recipe: Recipe, folder: Path) -> Manifest:
 def test_every_model_is_measured_once(base: str, tmp_path: Path, local_store: ObjectStore) -> None:
     tiny = recipe(base, local_store.url, minilm=MINILM, words=WORDS)
     manifest = prepare(local_store, tiny, tmp_path)
-    results = evaluate(local_store, tiny, manifest)
-    assert [(row.role, row.size) for row in results.rows] == [
+    found = evaluate(local_store, tiny, manifest)
+    assert [(row.role, row.size) for row in found.results.whole] == [
         ("student", 8),
         ("student", 16),
         ("untrained", 16),
@@ -70,27 +72,46 @@ def test_every_model_is_measured_once(base: str, tmp_path: Path, local_store: Ob
         ("teacher", 256),
         ("concatenated", 640),
     ]
-    assert results.best_teacher is not None
-    assert results.best_teacher.mean > 0.5
-    before = {info.key for info in local_store.list()}
+    forms = {(row.size, row.form) for row in found.results.rows if row.role == "student"} - {(8, "float32"), (16, "float32")}
+    assert forms == {(8, "int8"), (16, "int8"), (8, "binary"), (16, "binary"), (8, "cut")}
+    assert found.results.best_teacher is not None
+    assert found.results.best_teacher.mean > 0.5
+    assert_mteb_reads_them(local_store, found, layout.run_report(tiny.run_name), tmp_path)
+
+    before = {info.key: info.modified for info in local_store.list("scores")}
     local_store.delete("pairs")  # whatever is measured again would miss it
-    assert evaluate(local_store, tiny, manifest) == results
-    assert {info.key for info in local_store.list()} == before - {"pairs"}
+    assert evaluate(local_store, tiny, manifest) == found
+    assert {info.key: info.modified for info in local_store.list("scores")} == before
 
 
-def test_a_new_student_is_measured_again(base: str, tmp_path: Path, local_store: ObjectStore) -> None:
+def assert_mteb_reads_them(store: ObjectStore, found: Evaluation, report: str, folder: Path) -> None:
+    store.download_folder(f"{report}/mteb", folder / "mteb")
+    (student,) = (path for path in (folder / "mteb" / "results").glob("*") if path.name.endswith(found.results.run))
+    (meta,) = student.rglob("model_meta.json")
+    assert json.loads(meta.read_text())["embed_dim"] == 16
+    (result,) = student.rglob("heldout.json")
+    assert found.results.student is not None
+    assert TaskResult.from_disk(result).get_score() == pytest.approx(found.results.student.mean)
+
+
+def test_what_is_new_is_measured_and_nothing_else(base: str, tmp_path: Path, local_store: ObjectStore) -> None:
     tiny = recipe(base, local_store.url, words=WORDS)
     manifest = prepare(local_store, tiny, tmp_path)
-    first = evaluate(local_store, tiny, manifest)
+    first = evaluate(local_store, tiny, manifest).results
+    written = {info.key: info.modified for info in local_store.list("scores")}
     export_student(Student.build(tiny.student, 3), tmp_path / "new", card=None)
     publish_folder(local_store, tmp_path / "new", layout.run_student(tiny.run_name))
-    second = evaluate(local_store, tiny, manifest)
+    second = evaluate(local_store, tiny, manifest).results
     assert second.student != first.student
-    assert second.rows[2:] == first.rows[2:]
+    assert [row for row in second.rows if row.role != "student"] == [row for row in first.rows if row.role != "student"]
+    later = {info.key: info.modified for info in local_store.list("scores")}
+    assert len(later.keys() - written.keys()) == 1
+    assert {key: later[key] for key in written} == written
 
 
-def test_a_teachers_error_arrives_as_itself(base: str, tmp_path: Path, local_store: ObjectStore) -> None:
+def test_an_error_arrives_as_itself_after_the_others_are_kept(base: str, tmp_path: Path, local_store: ObjectStore) -> None:
     tiny = recipe(base, local_store.url, words=WORDS | {"dimensions": 300})
     manifest = prepare(local_store, tiny, tmp_path)
     with pytest.raises(MtdError, match=r"^teachers\.words\.dimensions: 300 .* set it to 256$"):
         evaluate(local_store, tiny, manifest)
+    assert len(list(local_store.list("scores"))) == 2
