@@ -24,6 +24,7 @@ class Traceable(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
+        self.eval()  # exporters put the whole model back into the mode they found this module in
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         named = {"input_ids": input_ids, "attention_mask": attention_mask}

@@ -26,6 +26,7 @@ from torch import Tensor
 from mtd_ray.encoder.int8 import quantised, toolkit
 from mtd_ray.encoder.traced import Traceable, example_inputs, tracing_quietly
 from mtd_ray.errors import MtdError
+from mtd_ray.quiet import without_progress_bars
 
 Variant = Literal["onnx", "openvino"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
@@ -50,7 +51,8 @@ def add_variant(folder: Path, variant: Variant) -> float:
     Raises:
         MtdError: a library is missing, or the student's transformer cannot be written so: it is too large, or does not trace.
     """
-    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32})
+    with without_progress_bars():
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32})
     path = folder / FILES[variant]
     path.parent.mkdir(exist_ok=True)
     {"onnx": _write_onnx, "openvino": _write_openvino}[variant](model, path)
