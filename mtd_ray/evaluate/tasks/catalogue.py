@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtd_ray.config.nearest import nearest
+from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.errors import EvaluationError
 
 _LOG = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def catalogue() -> Catalogue:
     Raises:
         EvaluationError: mteb is not installed.
     """
-    path = _cache_folder() / f"mteb-{mteb_version()}-{_FORMAT}.json"
+    path = cache_folder() / f"mteb-{mteb_version()}-{_FORMAT}.json"
     try:
         return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
@@ -115,10 +116,6 @@ def catalogue() -> Catalogue:
     found = Catalogue(list_tasks(), list_benchmarks())
     _keep(path, found)
     return found
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mtd-ray"
 
 
 def _keep(path: Path, found: Catalogue) -> None:

@@ -25,7 +25,7 @@ JUDGED = {"query-id": ["q1"], "corpus-id": ["d2"], "score": [1]}
 @pytest.fixture(autouse=True, scope="module")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("MTD_RAY_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
@@ -145,7 +145,7 @@ def test_the_folder_of_all_data_must_be_there(tmp_path: Path) -> None:
 def test_what_mteb_knows_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = catalogue.catalogue()
     small = catalogue.Catalogue({name: full.tasks[name] for name in ("SciFact", "CQADupstackRetrieval")}, {"two": ()})
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MTD_RAY_CACHE", str(tmp_path))
     monkeypatch.setattr("mtd_ray.evaluate.tasks.listing.list_tasks", lambda: small.tasks)
     monkeypatch.setattr("mtd_ray.evaluate.tasks.listing.list_benchmarks", lambda: small.benchmarks)
     assert catalogue.catalogue.__wrapped__() == small
