@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding, Transformer
 from torch import Tensor
@@ -19,13 +16,10 @@ from torch import Tensor
 from mtd_ray.encoder.batches import TokenBudget
 from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.cpu import tune_for_cpu
-from mtd_ray.encoder.heads import take_head
-from mtd_ray.encoder.inputs import Inputs, count_tokens, tokenize
+from mtd_ray.encoder.inputs import Inputs, count_tokens, limit_tokens, token_limit, tokenize
 from mtd_ray.encoder.int8 import use_int8
-from mtd_ray.encoder.models import locate_model
-from mtd_ray.encoder.trusted import check_modules
+from mtd_ray.encoder.loading import load_model
 from mtd_ray.errors import MtdError
-from mtd_ray.quiet import without_progress_bars
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
@@ -97,15 +91,16 @@ class Encoder:
         int8 = backend == "openvino-int8"
         if int8 and dtype != "float32":
             raise MtdError(f"backend openvino-int8 starts from float32 weights; dtype {dtype} does not go with it, leave it out")
-        place = locate_model(model)
-        with _explained(model), without_progress_bars():
-            if not trust_remote_code:
-                check_modules(place, revision)
-            loaded = _load(place, revision, trust_remote_code, getattr(torch, dtype), "cpu" if int8 else device)
-            if head is not None:
-                take_head(loaded, place, head, revision, getattr(torch, dtype))
+        loaded = load_model(
+            model,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=getattr(torch, dtype),
+            device="cpu" if int8 else device,
+            head=head,
+        )
         if max_tokens is not None:
-            _limit_tokens(loaded, max_tokens)
+            limit_tokens(loaded, max_tokens)
         if int8:
             use_int8(loaded, cache_folder())
         elif isinstance(loaded[0], Transformer):
@@ -130,7 +125,7 @@ class Encoder:
     @property
     def max_tokens(self) -> int:
         """Where texts are cut, in tokens."""
-        return _token_limit(self.model)
+        return token_limit(self.model)
 
     def encode(self, texts: Sequence[str], *, prompt: str = "") -> Vectors:
         """Vectors (rows, dim) in the order of ``texts``; scaled to length 1 only if the model itself ends that way."""
@@ -219,40 +214,3 @@ def _fastest_batch(model: SentenceTransformer) -> int:
     on_cpu = model.device.type == "cpu" and not isinstance(model[0], StaticEmbedding)
     for_threads = max(_CPU_BATCH_TOKENS_PER_THREAD * torch.get_num_threads(), _CPU_BATCH_TOKENS)
     return for_threads if on_cpu else _GPU_BATCH_TOKENS
-
-
-def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, device: str | None) -> SentenceTransformer:
-    model = SentenceTransformer(
-        place,
-        revision=revision,
-        trust_remote_code=trusted,
-        device=device,
-        local_files_only=Path(place).is_dir(),
-        model_kwargs={"dtype": dtype, "use_safetensors": True},
-    )
-    # The option above reaches transformers only; static tables and linear layers are converted here.
-    return model.to(dtype=dtype)
-
-
-@contextmanager
-def _explained(model: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MtdError(f"model {model!r} cannot be loaded: {reason}; check the folder or hub name, and its files") from error
-
-
-def _token_limit(model: SentenceTransformer) -> int:
-    if isinstance(model[0], StaticEmbedding):
-        truncation = model[0].tokenizer.truncation
-        return int(truncation["max_length"]) if truncation else np.iinfo(np.int64).max
-    return int(model.max_seq_length)
-
-
-def _limit_tokens(model: SentenceTransformer, max_tokens: int) -> None:
-    limit = min(max_tokens, _token_limit(model))
-    if isinstance(model[0], StaticEmbedding):
-        model[0].tokenizer.enable_truncation(limit)
-    else:
-        model.max_seq_length = limit

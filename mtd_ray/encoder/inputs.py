@@ -100,3 +100,20 @@ def count_tokens(model: SentenceTransformer, texts: Sequence[str], prompt: str) 
     finally:
         if limit is not None:
             tokenizer.enable_truncation(**limit)
+
+
+def token_limit(model: SentenceTransformer) -> int:
+    """Where the model's texts are cut, in tokens."""
+    if isinstance(model[0], StaticEmbedding):
+        truncation = model[0].tokenizer.truncation
+        return int(truncation["max_length"]) if truncation else np.iinfo(np.int64).max
+    return int(model.max_seq_length)
+
+
+def limit_tokens(model: SentenceTransformer, max_tokens: int) -> None:
+    """Cut texts here, or at the model's own limit when that is lower."""
+    limit = min(max_tokens, token_limit(model))
+    if isinstance(model[0], StaticEmbedding):
+        model[0].tokenizer.enable_truncation(limit)
+    else:
+        model.max_seq_length = limit

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mtd_ray.config import Kind, LocalTeacher
 from mtd_ray.encoder import Encoder
+from mtd_ray.encoder.heads import head_sizes
 from mtd_ray.errors import MtdError
 from mtd_ray.teachers.base import Answer, TeacherError, Vectors, collected, set_aside_bad_rows
 from mtd_ray.teachers.shorten import shorten
@@ -61,7 +63,9 @@ class LocalTeacherClient:
 def _check_size(name: str, config: LocalTeacher, size: int) -> None:
     if config.dimensions == size or (config.shorten and config.dimensions < size):
         return
-    advice = f"set it to {size}"
+    folder = Path(config.model).expanduser()
+    heads = [head for head in head_sizes(folder) if head != size]
+    advice = f"set it to {size}" + (f" or, for another of its heads, to {', '.join(map(str, heads))}" if heads else "")
     if config.dimensions < size:
         advice += f", or say how to make them shorter: teachers.{name}.shorten: cut (the first numbers) or fold (chunks added up)"
     raise TeacherError(
