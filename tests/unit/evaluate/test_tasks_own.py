@@ -142,3 +142,15 @@ def test_a_table_may_be_several_files(tmp_path: Path) -> None:
         pq.write_table(rows.slice(start, 2), folder / f"test-0000{number}-of-00002.parquet")
     opened = own("sts", folder).open(ObjectStore(str(tmp_path)))
     assert opened.dataset["test"]["sentence1"] == LAYOUTS["sts"]["test"]["sentence1"]
+
+
+def test_files_that_the_datasets_library_wrote(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b"]), "source": Value("string")})
+    rows = Dataset.from_dict({"text": EASY, "label": [0, 1] * 10, "source": [""] * 20}, features)
+    (tmp_path / "mine").mkdir()
+    for split in ("train", "test"):
+        rows.to_parquet(tmp_path / f"mine/{split}.parquet")
+    opened = own("classification", tmp_path / "mine").open(ObjectStore(str(tmp_path)))
+    assert opened.dataset["train"]["label"] == [0, 1] * 10
