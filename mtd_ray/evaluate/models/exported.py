@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from mtd_ray import layout
 from mtd_ray.config import fingerprint
 from mtd_ray.evaluate.models.base import Access, TextEncoder
-from mtd_ray.publish import fetch_folder, published_files
+from mtd_ray.evaluate.models.fetched import fetched_student
+from mtd_ray.publish import published_files
 
 if TYPE_CHECKING:
     from mtd_ray.objects import ObjectStore
-
-_CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -47,18 +45,15 @@ class ExportedStudent:
         return self.role
 
     def identity(self, store: ObjectStore) -> str:
-        """Of the published files, the model card aside: it tells of scores and changes with them."""
-        files = {file: digest for file, digest in published_files(store, self.prefix).items() if file != _CARD}
-        return fingerprint([files, dict(self.prompts)])
+        """Of the published files, which the model card is not among, and the prompts chosen."""
+        return fingerprint([published_files(store, self.prefix), dict(self.prompts)])
 
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
         from mtd_ray.encoder import StudentEncoder  # brings PyTorch, which the caller who only sends this does not need
         from mtd_ray.evaluate.models.opened import opened_student
 
-        with tempfile.TemporaryDirectory(prefix="mtd-ray-student-") as scratch:
-            fetch_folder(store, self.prefix, Path(scratch) / "student")
-            encoder = StudentEncoder.load(Path(scratch) / "student")
+        encoder = StudentEncoder.load(fetched_student(store, self.prefix))
         revision = layout.short(self.identity(store))
         yield opened_student(encoder, name=self._published_name, revision=revision, sizes=self.sizes, prompts=self.prompts)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from mtd_ray.config import StudentConfig
 from mtd_ray.errors import StorageError
 from mtd_ray.evaluate.models import Access, Asked, ConcatenatedTeachers, ExportedStudent, ModelFolder, models_of, opened_student
+from mtd_ray.evaluate.models.fetched import fetched_student
 from mtd_ray.evaluate.models.names import key_of, published_name
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
@@ -22,8 +25,16 @@ from tests.tiny_models import sentences, tiny_bert
 from tests.tiny_published import DEFAULT, PROMPTS, SIZES, tiny_published
 from tests.tiny_run import tiny_recipe
 
+DAY_S = 24 * 3600
 QUERY, ALIKE = Asked("SciFact", "Retrieval", "query"), Asked("STSBenchmark", "STS", None)
 TEXTS = sentences(7)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("MTD_RAY_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +85,21 @@ def test_identity_follows_weights_and_chosen_prompts_not_the_card(
     assert one == same != other
     assert exported("one", STS="query").identity(local_store) != one
     assert exported("one", (8,)).identity(local_store) == one
+
+
+def test_a_student_is_fetched_once_and_removed_when_nobody_uses_it(
+    student: Student, local_store: ObjectStore, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published(student, local_store, tmp_path / "one", "one")
+    published(Student.build(student.config, seed=2), local_store, tmp_path / "two", "two")
+    one = fetched_student(local_store, "one")
+    (one / "note").touch()
+    assert fetched_student(local_store, "one") == one
+    assert (one / "note").exists()
+    used = time.time() - 2 * DAY_S
+    os.utime(one, (used, used))
+    two = fetched_student(local_store, "two")
+    assert list((cache / "students").iterdir()) == [two]
 
 
 def test_a_student_that_is_not_published(local_store: ObjectStore) -> None:
