@@ -58,7 +58,7 @@ def main(overrides: list[str]) -> None:
         _fetch(load_recipe(_PROJECT / _RECIPE, overrides))
         _ask_served_student(cluster)
     _say(f"\ndone in {(time.monotonic() - started) / 60:.1f} minutes, peak memory {memory.gigabytes:.1f} GB, nothing left running")
-    _say(f"report     {_OUT / 'report' / 'report.md'}  (picture: scores.png)")
+    _say(f"report     {_OUT / 'report' / 'index.html'}  (also report.md, results.json, scores.png)")
     _say(f"student    {_OUT / 'student'}  (loads with sentence_transformers.SentenceTransformer)")
     _say("serve it   make serve")
     _say(f"ask it     {_curl()}")

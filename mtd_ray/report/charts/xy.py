@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from string import ascii_uppercase
 from xml.etree.ElementTree import Element
 
 from mtd_ray.report.charts.frame import Axis, below, horizontal, vertical
-from mtd_ray.report.charts.labels import Box, Labels, spread, width_of
+from mtd_ray.report.charts.labels import Box, Labels, shortened, spread, width_of
 from mtd_ray.report.charts.marks import Place, Shape, line, mark, whisker
 from mtd_ray.report.charts.scale import Scale
 from mtd_ray.report.markup import node
 
+_NARROW, _MANY = 480.0, 8
+
 
 @dataclass(frozen=True)
 class Point:
-    """``tip`` says the point's numbers in words; ``low`` and ``high`` bound its interval; ``label`` stands beside it."""
+    """``tip`` says the point's numbers in words; ``low`` and ``high`` bound its interval; ``label`` stands beside it.
+
+    ``minor``: on a narrow chart with many labels, this one can go.
+    """
 
     x: float
     y: float
@@ -23,11 +29,15 @@ class Point:
     label: str = ""
     low: float | None = None
     high: float | None = None
+    minor: bool = False
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour; ``shape`` None: a line without marks, whose last point has the label."""
+    """Points of one colour; ``shape`` None: a line without marks, whose last point has the label.
+
+    ``keyed``: on a narrow chart with many labels, its labels become letters with a key below the chart.
+    """
 
     look: str
     points: tuple[Point, ...]
@@ -35,6 +45,7 @@ class Series:
     line: bool = False
     dashed: bool = False
     first: str = "start"
+    keyed: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,10 @@ class XY:
     ends: bool = False
 
     def draw(self, width: float) -> tuple[float, list[Element]]:
+        many = sum(bool(point.label) for series in self.series for point in series.points) > _MANY
+        return self._lettered(width) if width < _NARROW and many else self._drawn(width)
+
+    def _drawn(self, width: float) -> tuple[float, list[Element]]:
         height = max(width * self.high, min(width, 330.0))
         area = Box(_left(width), 30.0, width - self._right(), height - below(self.x, width - self._right()))
         points = [point for series in self.series for point in series.points]
@@ -61,7 +76,23 @@ class XY:
         if self.reference is not None:
             at = y(self.reference)
             ground.append(node("path", d=f"M{area.x0:.1f} {at:.1f}H{area.x1:.1f}", class_="reference"))
-        return height, ground + list(self._marks(x, y)) + (self._end_labels(y, area) if self.ends else self._labels(x, y, area))
+        labels = self._end_labels(y, area) if self.ends else self._labels(x, y, area)
+        return height, ground + list(self._marks(x, y)) + labels
+
+    def _lettered(self, width: float) -> tuple[float, list[Element]]:
+        """The same chart with letters for labels, and a key of a line each below it."""
+        letters, shown, key = iter(ascii_uppercase), [], []
+        for series in self.series:
+            letter = next(letters, "") if series.keyed else ""
+            shown.append(_short(series, letter))
+            if letter:
+                key.append((letter, series))
+        height, elements = replace(self, series=tuple(shown))._drawn(width)
+        for index, (letter, series) in enumerate(key):
+            y = height + 16 + 18 * index
+            elements.append(node("text", letter, x=4, y=y, class_=f"label {series.look}"))
+            elements.append(node("text", shortened(series.points[0].label, width - 24), x=24, y=y))
+        return height + 10 + 18 * len(key), elements
 
     def _marks(self, x: Scale, y: Scale) -> Iterator[Element]:
         for series in self.series:
@@ -84,6 +115,9 @@ class XY:
             if series.shape:
                 for place in places:
                     labels.keep_free(place)
+            for point in series.points:
+                if point.low is not None and point.high is not None:
+                    labels.keep_line_free([(x(point.x), y(point.low)), (x(point.x), y(point.high))])
         return [
             labels.put(point.label, (x(point.x), y(point.y)), series.look, first=series.first)
             for series in self.series
@@ -102,6 +136,13 @@ class XY:
             node("text", text, x=area.x1 + 8, y=place + 4, class_=f"label {look}")
             for place, (_, look, text) in zip(places, ends, strict=True)
         ]
+
+
+def _short(series: Series, letter: str) -> Series:
+    points = (
+        replace(point, label="" if point.minor else letter if letter and point.label else point.label) for point in series.points
+    )
+    return replace(series, points=tuple(points))
 
 
 def _left(width: float) -> float:

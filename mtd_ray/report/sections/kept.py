@@ -8,7 +8,7 @@ from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.content import Chart, Figure, Section, Table
 from mtd_ray.report.data import ReportData
 from mtd_ray.report.means import mean_interval, retained_interval
-from mtd_ray.report.numbers import count, plural, score, share, size_of, span, usd
+from mtd_ray.report.numbers import count, score, share, size_of, span, usd
 from mtd_ray.report.table import NOTHING
 
 _TITLE = "How much of each teacher did the student keep?"
@@ -39,7 +39,9 @@ def _scores(results: Results, student: Row) -> tuple[Figure | None, ...]:
         detail = f"95 % interval {span(interval, ' %')}" if interval else ""
         found.append(Figure(share(results.retained(student)), f"of the best teacher, {best.name}, is retained", detail))
     interval = mean_interval(student, list(student.scores))
-    label = f"mean score of the student at {count(student.size)} numbers, over {plural(len(results.tasks), 'task')}"
+    several = len(results.tasks) > 1
+    over = f"over {len(results.tasks)} tasks" if several else f"on {results.tasks[0].name}"
+    label = f"{'mean score' if several else 'score'} of the student at {count(student.size)} numbers, {over}"
     detail = f"95 % interval {span(interval)}; best teacher {score(best.mean)}" if interval and best else ""
     found.append(Figure(score(student.mean), label, detail))
     if untrained is not None and (closed := results.gap_closed(student)) is not None:

@@ -22,9 +22,14 @@ def kinds(results: Results) -> Section:
     """A chart and a table by type, and every task."""
     if (student := results.student) is None:
         return Section("kinds", _TITLE, absent="Nothing was evaluated, so there is no score by kind of task.")
+    one = (
+        ()
+        if len(results.types) > 1
+        else (f"All tasks are of one type, {next(iter(results.types))}, so there is nothing to compare.",)
+    )
     charts = (_chart(results, student),) if len(results.types) > 1 else ()
     by_type = (_by_type(results),) if len(results.types) > 1 or len(results.tasks) > 1 else ()
-    return Section("kinds", _TITLE, (_READING,), shown=(*charts, *by_type, _by_task(results, student)))
+    return Section("kinds", _TITLE, (_READING, *one), shown=(*charts, *by_type, _by_task(results, student)))
 
 
 def _shown(results: Results) -> list[tuple[Row, str, Shape, str]]:

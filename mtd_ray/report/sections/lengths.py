@@ -32,6 +32,8 @@ def lengths(scores: Sequence[LengthScore]) -> Section:
     text = [_READING]
     if len(drawn) < len(several):
         text.append(f"Drawn are the {_MOST_CHARTS} tasks with most queries or pairs; the table has all.")
+    if len(several) < len(tasks):
+        text.append("Where all texts of a task are in one group, there is nothing to draw.")
     charts = tuple(_chart(index, task, tasks[task]) for index, task in enumerate(drawn))
     return Section("lengths", _TITLE, tuple(text), shown=(*charts, _table(tasks)))
 

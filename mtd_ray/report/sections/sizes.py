@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mtd_ray.config import Form
 from mtd_ray.evaluate.results import Results, Row
 from mtd_ray.report import naming
@@ -13,6 +15,7 @@ from mtd_ray.report.means import mean_interval
 from mtd_ray.report.numbers import count, score, share, short_score, size_of, span
 
 _TITLE = "At which size?"
+_NAMED_TASKS = 4
 _LOOKS: dict[Form, tuple[str, Shape, str]] = {
     "float32": ("student", "circle", "heads, float32"),
     "int8": ("c1", "square", "int8"),
@@ -31,10 +34,10 @@ def sizes(results: Results) -> Section:
     if rows := _forms(results):
         tasks = _common(results, rows)
         text.append(
-            f"Vectors made smaller are measured on retrieval and similarity: here on {', '.join(tasks)}. Cut and PCA make the "
+            f"Vectors made smaller are measured on retrieval and similarity: here on {_on(results, tasks)}. Cut and PCA make the "
             "largest head as short as the smaller ones: by taking its first numbers, or its strongest directions."
         )
-        shown += [_forms_chart(results, student, rows, tasks), _forms_table(student, rows, tasks)]
+        shown += [_forms_chart(results, student, rows, tasks), _forms_table(results, student, rows, tasks)]
     return Section("sizes", _TITLE, tuple(text), shown=tuple(shown))
 
 
@@ -65,14 +68,15 @@ def _heads(results: Results) -> Series:
         interval = mean_interval(row, list(row.scores))
         default = naming.is_default(results, row)
         label = ("student " if default else "") + short_score(row.mean)
-        points.append(_point(row, row.size, row.mean, label, interval))
+        minor = not default and row not in (heads[0], heads[-1])
+        points.append(replace(_point(row, row.size, row.mean, label, interval), minor=minor))
     return Series("student", tuple(points), line=True, first="middle")
 
 
 def _single(row: Row) -> Series:
     look, shape = _look(row)
     point = _point(row, row.size, row.mean, f"{_label(row)} {short_score(row.mean)}")
-    return Series(look, (point,), shape=shape)
+    return Series(look, (point,), shape=shape, keyed=True)
 
 
 def _label(row: Row) -> str:
@@ -119,6 +123,12 @@ def _common(results: Results, rows: tuple[Row, ...]) -> tuple[str, ...]:
     return tuple(task.name for task in results.tasks if all(task.name in row.scores for row in rows))
 
 
+def _on(results: Results, tasks: tuple[str, ...]) -> str:
+    if len(tasks) <= _NAMED_TASKS:
+        return ", ".join(tasks)
+    return f"the {len(tasks)} tasks of " + ", ".join(kind for kind, members in results.types.items() if set(members) & set(tasks))
+
+
 def _forms_chart(results: Results, student: Row, rows: tuple[Row, ...], tasks: tuple[str, ...]) -> Chart:
     series = []
     for form, (look, shape, name) in _LOOKS.items():
@@ -158,7 +168,7 @@ def _forms_title(results: Results, student: Row, tasks: tuple[str, ...]) -> str:
     return f"At {count(student.size)} numbers " + ", ".join(parts) if parts else "Score by the bytes of one vector"
 
 
-def _forms_table(student: Row, rows: tuple[Row, ...], tasks: tuple[str, ...]) -> Table:
+def _forms_table(results: Results, student: Row, rows: tuple[Row, ...], tasks: tuple[str, ...]) -> Table:
     reference = student.mean_over(tasks)
     lines = tuple(
         (
@@ -168,6 +178,6 @@ def _forms_table(student: Row, rows: tuple[Row, ...], tasks: tuple[str, ...]) ->
         for row in sorted(rows, key=lambda row: (list(_LOOKS).index(row.form), row.size))
     )  # fmt: skip
     caption = (
-        f"The student's vectors in every form, on {', '.join(tasks)}; last column: share of the default head's score as float32"
+        f"The student's vectors in every form, on {_on(results, tasks)}; last column: share of the default head's score as float32"
     )
     return Table(caption, ("form", "size", "bytes", "score", "of default"), lines)

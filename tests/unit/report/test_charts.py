@@ -79,3 +79,16 @@ def test_marks_are_inside_the_chart(width: float) -> None:
         circles = [element for group in elements for element in group.iter("circle")]
         assert circles
         assert all(0 < float(one.get("cx", "")) < width and 0 < float(one.get("cy", "")) < height for one in circles)
+
+
+def test_many_labels_become_letters_on_a_phone_only() -> None:
+    heads = tuple(Point(2.0**place, 50.0 + place, "tip", f"{place}.0", minor=0 < place < 4) for place in range(5))
+    models = (Series("teacher", (Point(20.0, 60.0 + place, "tip", f"model {place}"),), keyed=True) for place in range(4))
+    chart = XY(Axis("x", log=True), Axis("y"), (Series("student", heads, line=True), *models))
+
+    def texts(width: float) -> list[str]:
+        return [found.text or "" for element in chart.draw(width)[1] for found in element.iter("text") if found.get("text-anchor")]
+
+    assert {"model 0", "2.0"} <= set(texts(1040.0))
+    assert {"A", "B", "C", "D", "0.0", "4.0"} <= set(texts(328.0))
+    assert not {"model 0", "2.0"} & set(texts(328.0))
