@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import MtdError
-from mtd_ray.export import export_student
+from mtd_ray.export import export_student, exported_dtype
 from mtd_ray.student import Student, pad_tokens, tokenize
 from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
 
@@ -154,3 +154,34 @@ def test_other_folder_is_refused(tmp_path: Path) -> None:
 def test_full_folder_is_not_overwritten(student: Student, folder: Path) -> None:
     with pytest.raises(MtdError, match="not empty"):
         export_student(student, folder, card=None)
+
+
+def test_truncating_a_nested_student_gives_its_smaller_sizes(student: Student, folder: Path) -> None:
+    shorter = SentenceTransformer(str(folder), device="cpu", truncate_dim=8).encode(TEXTS[:3])
+    same = np.allclose(shorter, trained_vectors(student, TEXTS[:3])[8], atol=1e-5)
+    assert same == (student.config.matryoshka == "nested")
+
+
+def test_bfloat16_is_half_as_large_and_loads_everywhere(student: Student, folder: Path, tmp_path: Path) -> None:
+    export_student(student, tmp_path / "half", card=None, dtype="bfloat16")
+    assert exported_dtype(tmp_path / "half") == "bfloat16"
+    assert exported_dtype(folder) == "float32"
+    assert next(student.backbone.parameters()).dtype == torch.float32
+    sizes = [sum(path.stat().st_size for path in place.rglob("*.safetensors")) for place in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    ours = StudentEncoder.load(tmp_path / "half", device="cpu").encode(TEXTS)[16]
+    plain = SentenceTransformer(str(tmp_path / "half"), device="cpu").encode(TEXTS)
+    for vectors in (ours, np.asarray(plain, np.float32)):
+        assert cosines(vectors, trained_vectors(student, TEXTS)[16]).min() > 0.99
+
+
+def test_large_weights_are_written_in_several_files(student: Student, tmp_path: Path) -> None:
+    export_student(student, tmp_path / "shards", card=None, shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("model-*-of-*.safetensors"))) > 1
+    expected = trained_vectors(student, TEXTS[:3])[16]
+    np.testing.assert_allclose(SentenceTransformer(str(tmp_path / "shards"), device="cpu").encode(TEXTS[:3]), expected, atol=1e-5)
+    np.testing.assert_allclose(StudentEncoder.load(tmp_path / "shards").encode(TEXTS[:3])[16], expected, atol=1e-5)
+
+
+def cosines(one: Any, other: Any) -> Any:
+    return (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
