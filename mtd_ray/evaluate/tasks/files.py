@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,12 +52,15 @@ class TaskFiles:
         """The first of these tables that is there."""
         return next((name for name in names if name in self.tables), None)
 
-    def require(self, names: Collection[str], what: str) -> str:
-        """The first of these tables that is there; EvaluationError, naming ``what`` it would be, when none is."""
+    def require(self, names: Sequence[str], what: str) -> str:
+        """The first of these tables that is there.
+
+        Raises:
+            EvaluationError: none is; ``what`` tells which file is meant, and what it should hold.
+        """
         found = self.first(names)
         if found is None:
-            first = next(iter(names))
-            raise EvaluationError(f"{self.where} holds no {first}{_SUFFIX} ({what}); {nearest(first, self.tables)}")
+            raise EvaluationError(f"{self.where} holds no {what}; {nearest(names[0], self.tables)}")
         return found
 
     def digest(self, names: Iterable[str]) -> str:

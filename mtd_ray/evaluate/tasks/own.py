@@ -54,7 +54,7 @@ def own_data(name: str, config: OwnTask, folder: str, files: TaskFiles) -> OwnDa
         tables = retrieval_tables(files, DEFAULT, OWN_SPLIT).names
     else:
         splits = ("train", OWN_SPLIT) if kind == "Classification" else (OWN_SPLIT,)
-        tables = [files.require([split], f"a task of type {config.type} needs it") for split in splits]
+        tables = [files.require([split], f"{split}.parquet, which a task of type {config.type} needs") for split in splits]
     return OwnData(name, kind, folder, files.digest(tables))
 
 

@@ -34,10 +34,11 @@ def retrieval_tables(files: TaskFiles, subset: str, split: str) -> RetrievalTabl
     """The tables of a split. EvaluationError when documents, queries or judgements are missing."""
     top_ranked, instructions = (files.first(_spellings(part, subset, split)) for part in ("top_ranked", "instruction"))
     qrels = [*_spellings("qrels", subset, split), *([f"{DEFAULT}/{split}", split] if subset == DEFAULT else [])]
+    folder = "" if subset == DEFAULT else f"{subset}/"
     return RetrievalTables(
-        files.require(_spellings("corpus", subset, split), "the documents: _id, text, title where there is one"),
-        files.require(_spellings("queries", subset, split), "the queries: _id, text"),
-        files.require(qrels, "which documents answer which query: query-id, corpus-id, score"),
+        files.require(_spellings("corpus", subset, split), f"{folder}corpus.parquet (documents: _id, text, perhaps title)"),
+        files.require(_spellings("queries", subset, split), f"{folder}queries.parquet (_id, text)"),
+        files.require(qrels, f"{folder}qrels.parquet (what answers a query: query-id, corpus-id, score)"),
         top_ranked,
         instructions,
     )
@@ -60,7 +61,7 @@ def row_tables(files: TaskFiles, task: Known, subset: str) -> dict[str, str]:
     needed = dict.fromkeys([*task.splits, *([task.train] if task.train else [])])
     if task.transforms and (found := _all_splits(files, prefixes)):
         return found
-    return {split: files.require([f"{prefix}{split}" for prefix in prefixes], f"the split {split!r}") for split in needed}
+    return {split: files.require([f"{prefix}{split}" for prefix in prefixes], f"{prefixes[0]}{split}.parquet") for split in needed}
 
 
 def _all_splits(files: TaskFiles, prefixes: Sequence[str]) -> dict[str, str]:

@@ -37,7 +37,8 @@ def write(data: Path, name: str, columns: dict[str, Any]) -> None:
 
 def only(name: str, data: Path) -> NamedTask:
     (task,) = named_tasks([name], [], str(data))
-    return pickle.loads(pickle.dumps(task))
+    sent: NamedTask = pickle.loads(pickle.dumps(task))
+    return sent
 
 
 def opened(name: str, data: Path) -> Any:
@@ -74,8 +75,8 @@ def test_retrieval_in_each_spelling(spelling: str, tmp_path: Path) -> None:
 
 
 def test_reranking_reads_what_is_to_be_ranked(tmp_path: Path) -> None:
-    tables = {"corpus": DOCUMENTS, "queries": QUERIES, "qrels": JUDGED}
-    for name, columns in (tables | {"top_ranked": {"query-id": ["q1"], "corpus-ids": [["d1", "d2"]]}}).items():
+    ranked = {"query-id": ["q1"], "corpus-ids": [["d1", "d2"]]}
+    for name, columns in (("corpus", DOCUMENTS), ("queries", QUERIES), ("qrels", JUDGED), ("top_ranked", ranked)):
         write(tmp_path, f"AskUbuntuDupQuestions/{name}", columns)
     split = opened("AskUbuntuDupQuestions", tmp_path).dataset["default"]["test"]
     assert split["top_ranked"] == {"q1": ["d1", "d2"]}
