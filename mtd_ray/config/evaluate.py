@@ -30,8 +30,8 @@ class EvaluateConfig(Frozen):
     there. ``own`` are further tasks from Parquet files. ``heldout: false`` without any of these: the student is not measured.
 
     ``prompts`` names, per mteb task type and side (``Retrieval-query``, ``STS``), which of ``student.prompts`` a text gets; left
-    out, retrieval queries get ``s2p_query`` or ``query``, documents ``passage``, all other texts ``s2s_query``, where the student
-    has such prompts.
+    out, retrieval queries get ``s2p_query`` or ``query``, documents ``passage`` or ``document``, all other texts ``s2s_query`` or
+    ``sentence``, where the student has such prompts; an empty name is no prompt.
 
     ``baselines: false`` leaves teachers out. ``forms`` are the forms in which the student's vectors are measured on retrieval and
     similarity: ``float32`` as they come, ``int8`` and ``binary`` quantised, ``cut`` and ``pca`` the largest head made as short as

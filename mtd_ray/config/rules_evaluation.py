@@ -81,7 +81,7 @@ def _names(recipe: Recipe) -> Iterator[str]:
 
 def _prompts(recipe: Recipe) -> Iterator[str]:
     for key, chosen in recipe.evaluate.prompts.items():
-        if chosen not in recipe.student.prompts:
+        if chosen and chosen not in recipe.student.prompts:
             yield f"evaluate.prompts.{key}: student.prompts has no {chosen!r}; {nearest(chosen, recipe.student.prompts)}"
         known = (*_TYPES, *_named(recipe), *_SIDES)
         name, _, side = key.rpartition("-") if key.endswith(tuple(f"-{side}" for side in _SIDES)) else (key, "", "")
