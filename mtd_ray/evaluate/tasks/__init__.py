@@ -3,7 +3,7 @@
 from mtd_ray.evaluate.tasks.chosen import named_tasks, own_tasks, tasks_of
 from mtd_ray.evaluate.tasks.named import NamedTask
 from mtd_ray.evaluate.tasks.own import OwnData
-from mtd_ray.evaluate.tasks.pairs import PairsTask, mteb_task
+from mtd_ray.evaluate.tasks.pairs import PairsTask
 from mtd_ray.evaluate.tasks.task import Task
 
-__all__ = ["NamedTask", "OwnData", "PairsTask", "Task", "mteb_task", "named_tasks", "own_tasks", "tasks_of"]
+__all__ = ["NamedTask", "OwnData", "PairsTask", "Task", "named_tasks", "own_tasks", "tasks_of"]

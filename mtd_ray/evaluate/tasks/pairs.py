@@ -32,10 +32,10 @@ class PairsTask:
         """Raises CorpusError when the pairs are not those that were built, EvaluationError when nothing can be ranked."""
         from mtd_ray.corpus import read_pairs
 
-        return mteb_task(RetrievalTexts.from_pairs(self.name, read_pairs(store, self.key, self.identity)))
+        return _mteb_task(RetrievalTexts.from_pairs(self.name, read_pairs(store, self.key, self.identity)))
 
 
-def mteb_task(texts: RetrievalTexts) -> Any:
+def _mteb_task(texts: RetrievalTexts) -> Any:
     """The texts as an ``mteb.abstasks.retrieval.AbsTaskRetrieval`` with its data loaded, of the name of the texts."""
     from datasets import Dataset
 
