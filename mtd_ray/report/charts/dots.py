@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from mtd_ray.report.charts.frame import Axis, below, horizontal
@@ -45,6 +46,10 @@ class Dots:
     joined: bool = False
 
     def draw(self, width: float) -> tuple[float, list[Element]]:
+        known = (replace(row, dots=tuple(dot for dot in row.dots if math.isfinite(dot.value))) for row in self.rows)
+        return replace(self, rows=tuple(known))._drawn(width)
+
+    def _drawn(self, width: float) -> tuple[float, list[Element]]:
         beside = width > 480
         step = 36.0 if beside else 50.0
         right = 16 + max((width_of(row.value, 13.5) for row in self.rows), default=0.0)

@@ -29,7 +29,8 @@ class Scale:
 
 def bounds(values: Sequence[float], *, log: bool, margin: float) -> tuple[float, float]:
     """Lowest and highest value with some room on both sides, as a share of the range; never empty."""
-    low, high = min(values), max(values)
+    known = [value for value in values if math.isfinite(value)]
+    low, high = min(known, default=1.0), max(known, default=1.0)
     if log:
         room = max(math.log(high / low) * margin, 0.1)
         return low / math.exp(room), high * math.exp(room)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
@@ -63,8 +64,9 @@ class XY:
     ends: bool = False
 
     def draw(self, width: float) -> tuple[float, list[Element]]:
-        many = sum(bool(point.label) for series in self.series for point in series.points) > _MANY
-        return self._lettered(width) if width < _NARROW and many else self._drawn(width)
+        known = replace(self, series=tuple(filter(None, map(_finite, self.series))))
+        many = sum(bool(point.label) for series in known.series for point in series.points) > _MANY
+        return known._lettered(width) if width < _NARROW and many else known._drawn(width)
 
     def _drawn(self, width: float) -> tuple[float, list[Element]]:
         height = max(width * self.high, min(width, 330.0))
@@ -73,7 +75,7 @@ class XY:
         x = self.x.scale([point.x for point in points], area.x0, area.x1)
         y = self.y.scale(_values(points, self.reference), area.y1, area.y0)
         ground = [*vertical(self.y, y, area), *horizontal(self.x, x, area, grid=False, pixels=min(56.0, width / 7))]
-        if self.reference is not None:
+        if self.reference is not None and math.isfinite(self.reference):
             at = y(self.reference)
             ground.append(node("path", d=f"M{area.x0:.1f} {at:.1f}H{area.x1:.1f}", class_="reference"))
         labels = self._end_labels(y, area) if self.ends else self._labels(x, y, area)
@@ -106,7 +108,7 @@ class XY:
 
     def _labels(self, x: Scale, y: Scale, area: Box) -> list[Element]:
         labels = Labels(Box(area.x0, area.y0 - 4, area.x1 + 10, area.y1))
-        if self.reference is not None:
+        if self.reference is not None and math.isfinite(self.reference):
             labels.keep_line_free([(area.x0, y(self.reference)), (area.x1, y(self.reference))])
         for series in self.series:
             places: list[Place] = [(x(point.x), y(point.y)) for point in series.points]
@@ -127,7 +129,7 @@ class XY:
 
     def _right(self) -> float:
         ends = [series.points[-1].label for series in self.series]
-        return 14 + max(map(width_of, ends)) if self.ends else 10.0
+        return 14 + max(map(width_of, ends), default=0.0) if self.ends else 10.0
 
     def _end_labels(self, y: Scale, area: Box) -> list[Element]:
         ends = sorted((y(series.points[-1].y), series.look, series.points[-1].label) for series in self.series)
@@ -136,6 +138,12 @@ class XY:
             node("text", text, x=area.x1 + 8, y=place + 4, class_=f"label {look}")
             for place, (_, look, text) in zip(places, ends, strict=True)
         ]
+
+
+def _finite(series: Series) -> Series | None:
+    """Its points that have a place: a score can be undefined, such as the correlation of a constant."""
+    points = tuple(point for point in series.points if math.isfinite(point.x) and math.isfinite(point.y))
+    return replace(series, points=points) if points else None
 
 
 def _short(series: Series, letter: str) -> Series:
@@ -151,4 +159,4 @@ def _left(width: float) -> float:
 
 def _values(points: list[Point], reference: float | None) -> list[float]:
     ends = [value for point in points for value in (point.low, point.y, point.high) if value is not None]
-    return ends if reference is None else [*ends, reference]
+    return ends if reference is None or not math.isfinite(reference) else [*ends, reference]

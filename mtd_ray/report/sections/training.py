@@ -33,17 +33,17 @@ class _Curve:
 
 
 def training(curves: Sequence[CurvePoint]) -> Section:
-    """A chart per stage for the total, and one per loss with a line per head."""
+    """A chart per stage for the total, and one per loss with a line per head, which has one colour in all of them."""
     found = _curves(curves)
     if not found:
         return Section("training", _TITLE, absent="The log of training has no steps.")
     together: dict[tuple[str, str], list[_Curve]] = {}
     for curve in found:
         together.setdefault((curve.stage, curve.loss), []).append(curve)
-    charts = tuple(_chart(index, group) for index, group in enumerate(together.values()) if len(group[0].steps) > 1)
-    return Section(
-        "training", _TITLE, (_READING,), shown=(*charts, _table([curve for group in together.values() for curve in group]))
-    )
+    looks = {line: _LOOKS[place % len(_LOOKS)] for place, line in enumerate(dict.fromkeys(curve.line for curve in found))}
+    charts = (_chart(index, group, looks) for index, group in enumerate(together.values()) if len(group[0].steps) > 1)
+    table = _table([curve for group in together.values() for curve in group])
+    return Section("training", _TITLE, (_READING,), shown=(*charts, table))
 
 
 def _curves(points: Sequence[CurvePoint]) -> list[_Curve]:
@@ -72,11 +72,11 @@ def _kind(name: str) -> tuple[str, str]:
     return (f"{loss} loss by teacher", f"{head} {teacher}") if teacher else (f"{loss} loss", head)
 
 
-def _chart(index: int, curves: list[_Curve]) -> Chart:
+def _chart(index: int, curves: list[_Curve], looks: dict[str, str]) -> Chart:
     first = curves[0]
     ends = [value for curve in curves for value in curve.values]
     log = min(ends) > 0 and max(ends) > 30 * min(ends)
-    series = tuple(_series(curve, _LOOKS[position % len(_LOOKS)], len(curves)) for position, curve in enumerate(curves))
+    series = tuple(_series(curve, looks[curve.line], len(curves)) for curve in curves)
     what = first.loss
     drawing = XY(
         Axis("Step of the stage", margin=0.03, include=(0.0,)),

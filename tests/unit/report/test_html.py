@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -102,6 +103,7 @@ def _alone(*rows: Row) -> ReportData:
         (Row("student", "student", 8, {"mine": 0.0}), Row("teacher", "t", 8, {"mine": 0.0})),
         (Row("student", "student", 8, {"mine": -0.1}), Row("untrained", "untrained", 8, {"mine": -0.2})),
         (Row("student", "student", 8, {"mine": 0.5}), Row("student", "student", 8, {"mine": 0.4}, "binary")),
+        (Row("student", "student", 8, {"mine": math.nan}), Row("teacher", "t", 8, {"mine": math.nan})),
         (Row("student", "student", 8, {"mine": 1.0}), Row("teacher", "t", 8, {"mine": 1.0}, "float32", {"mine": (1.0, 1.0)})),
     ],
 )
