@@ -85,7 +85,7 @@ class Library:
 
 
 class Lookup:
-    """An mteb encoder and search model. Texts are compared by cosine; a vector of zeros matches nothing.
+    """An mteb encoder and search model. Texts are compared by cosine; in float32 a vector of zeros is like no other.
 
     Args:
         bases: for the form ``pca``.

@@ -68,12 +68,13 @@ def listening(task: Any, heard: Heard) -> Any:
     one = copy.copy(task)
     one.check_if_dataset_is_superseded = lambda: None  # mteb would say it for every view
     one.rng_state, one.np_rng = copy.deepcopy(task.rng_state), copy.deepcopy(task.np_rng)
-    if hasattr(task, "task_specific_scores"):
+    if hasattr(one, "task_specific_scores"):
+        scored = one.task_specific_scores
 
         def specific(scores: Any, qrels: Any, results: Any, hf_split: str, hf_subset: str) -> Any:
             heard.scores[hf_split, hf_subset] = {name: scores[name] for name in results if name in scores}
             heard.grades[hf_split, hf_subset] = qrels
-            return task.task_specific_scores(scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset)
+            return scored(scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset)
 
         one.task_specific_scores = specific
     return one

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from mteb.mocks import mock_tasks
+from mteb.mocks.mock_tasks.clustering import MockClusteringTask
 from mteb.models import ModelMeta
 from scipy.stats import spearmanr
 
@@ -108,6 +109,26 @@ def test_main_score_is_that_of_a_plain_model_in_mteb(name: str, kind: str, items
     assert (score.kind, len(score.items), len(score.groups)) == (kind, items, items)
     assert len(encoder.asked) == len(set(encoder.asked)), "a text was embedded twice"
     assert TaskScore.from_json(json.loads(json.dumps(score.to_json()))) == score
+
+
+def test_every_set_of_an_old_clustering_is_an_item() -> None:
+    task = MockClusteringTask()
+    task.load_data()
+    score = measure(RandomEncoder(), task, [View(LARGEST)])[View(LARGEST)]
+    assert (score.kind, score.groups) == ("set", (0,))
+    assert score.items == pytest.approx([score.main])
+
+
+def test_a_task_made_of_tasks_is_their_mean_and_has_their_items() -> None:
+    task = mock_tasks.MockAggregatedTask()
+    for part in task.tasks:
+        part.load_data()
+    score = measure(RandomEncoder(), task, [View(LARGEST)])[View(LARGEST)]
+    alone = [measure(RandomEncoder(), part, [View(LARGEST)])[View(LARGEST)] for part in task.tasks]
+    assert score.main == pytest.approx(np.mean([part.main for part in alone]))
+    assert score.kind == "query"
+    assert score.items == tuple(item for part in alone for item in part.items)
+    assert len(set(score.groups)) == sum(len(set(part.groups)) for part in alone)
 
 
 def retrieval(texts: Sequence[str], queries: Sequence[str], relevant: Sequence[Sequence[int]], **more: Any) -> dict[str, Any]:

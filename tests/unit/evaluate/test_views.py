@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mtd_ray.config import Form
 from mtd_ray.evaluate.views import View, views_for
 
-ALL = ("float32", "int8", "binary", "cut", "pca")
+ALL: tuple[Form, ...] = ("float32", "int8", "binary", "cut", "pca")
 
 
 def test_forms_are_measured_where_vectors_are_compared() -> None:
