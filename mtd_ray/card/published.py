@@ -9,13 +9,13 @@ from mtd_ray.export import exported_dtype
 from mtd_ray.export.variants import FILES
 
 
-def published_card(markdown: str, folder: Path, address: str, measured: str) -> str:
+def published_card(markdown: str, folder: Path, address: str | None, measured: str) -> str:
     """The card of a folder that is about to be published.
 
     Args:
         markdown: of the run's student.
         folder: what is published.
-        address: what a reader loads it by.
+        address: what sentence-transformers loads it by; None leaves that to the reader.
         measured: dtype of the weights that were measured.
     """
     dtype, notes = exported_dtype(folder), []
@@ -23,7 +23,8 @@ def published_card(markdown: str, folder: Path, address: str, measured: str) -> 
         notes.append(f"The weights are stored in {dtype}; they were measured in {measured}.")
     notes += [_variant(backend, file) for backend, file in FILES.items() if (folder / file).is_file()]
     added = "\n## Files\n\n" + "\n\n".join(notes) + "\n" if notes else ""
-    return (markdown + added).replace(ADDRESS, address)
+    call = 'SentenceTransformer("{}"'
+    return (markdown + added).replace(call.format(ADDRESS), call.format(address or ADDRESS))
 
 
 def _variant(backend: str, file: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mtd_ray.config import StudentConfig
 
 ADDRESS = "FOLDER"
-"""Stands for where the folder lies, until it is published."""
+"""Stands for where the folder lies."""
 
 
 def usage_section(student: StudentConfig, name: str) -> str:
@@ -43,7 +43,7 @@ def _prompts(student: StudentConfig) -> str:
 
 def _serve(student: StudentConfig, name: str) -> str:
     return (
-        f"Behind OpenAI's API: `python jobs/serve.py {ADDRESS} --name {name}` of mtd-ray, then\n\n"
+        f"Behind OpenAI's API: `python jobs/serve.py {ADDRESS} --name {name}` of mtd-ray, where this folder lies; then\n\n"
         "```python\n"
         "from openai import OpenAI\n\n"
         'client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")\n'

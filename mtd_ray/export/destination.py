@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mtd_ray.errors import MtdError
+from mtd_ray.object_client import local_folder
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
 
@@ -20,10 +21,10 @@ _OURS = ("*.safetensors", "*.safetensors.index.json", "1_Pooling/*", "2_Dense_*"
 
 
 class Destination(Protocol):
-    """A place for one folder. ``address`` is what a reader of the card loads it by."""
+    """A place for one folder. ``address`` is what sentence-transformers loads it by; None: it must be fetched first."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str | None: ...
 
     def send(self, folder: Path) -> str:
         """Put the whole folder there, in place of what was there before.
@@ -59,12 +60,13 @@ class Storage:
         self._name = name
 
     @property
-    def address(self) -> str:
-        return f"{self._store.url}/{self._name}"
+    def address(self) -> str | None:
+        parent = local_folder(self._store.url)
+        return str(parent / self._name) if parent else None
 
     def send(self, folder: Path) -> str:
         publish_folder(self._store, folder, self._name)
-        return self.address
+        return f"{self._store.url}/{self._name}"
 
 
 class Hub:
@@ -76,7 +78,8 @@ class Hub:
     def __init__(self, repository: str, api: Any = None) -> None:
         if not _REPOSITORY.fullmatch(repository):
             raise MtdError(f"--to hub:{repository}: a repository of a hub is named OWNER/NAME")
-        self.address = repository
+        self.address: str | None = repository
+        self._repository = repository
         self._api = api
 
     def send(self, folder: Path) -> str:
@@ -85,14 +88,16 @@ class Hub:
 
         api = self._api or HfApi()
         try:
-            api.create_repo(repo_id=self.address, private=True, exist_ok=True)
+            api.create_repo(repo_id=self._repository, private=True, exist_ok=True)
             commit = api.upload_folder(
-                repo_id=self.address,
+                repo_id=self._repository,
                 folder_path=folder,
                 commit_message="Student exported by mtd-ray",
                 delete_patterns=list(_OURS),
             )
         except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise MtdError(f"hub:{self.address} did not take the folder: {first}; check HF_TOKEN and the owner's name") from error
+            raise MtdError(
+                f"hub:{self._repository} did not take the folder: {first}; check HF_TOKEN and the owner's name"
+            ) from error
         return str(commit.commit_url)

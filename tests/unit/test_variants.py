@@ -53,3 +53,4 @@ def test_the_card_tells_how_a_variant_is_loaded(folder: Path) -> None:
     assert 'SentenceTransformer("me/mine", backend="onnx", model_kwargs={"file_name": "onnx/model_qint8_avx512.onnx"})' in card
     assert "stored in float32; they were measured in bfloat16" in card
     assert "FOLDER" not in card
+    assert 'SentenceTransformer("FOLDER", backend="onnx"' in published_card("", folder, None, "float32")
