@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtd_ray.errors import EvaluationError
@@ -135,8 +136,8 @@ def _candidate(place: str, name: str, cpus: float, gpus: float) -> Candidate:
 
 
 def _names(places: Sequence[str]) -> list[str]:
-    """The last part of each path or as many as tell the models apart; of a run's student, the run."""
-    parts = [[part for part in place.split("/") if part] for place in places]
+    """The last part of each path, or as many as tell the models apart; of a run's student, the run."""
+    parts = [[part for part in _whole(place).split("/") if part] for place in places]
     plain = [part[:-1] if len(part) > 1 and part[-1] == "student" else part for part in parts]
     for count in range(1, max(map(len, plain)) + 1):
         names = ["/".join(part[-count:]) for part in plain]
@@ -144,6 +145,12 @@ def _names(places: Sequence[str]) -> list[str]:
             return names
     twice = next(place for place in places if places.count(place) > 1)
     raise EvaluationError(f"{twice} is given twice: a model is compared with others")
+
+
+def _whole(place: str) -> str:
+    """A folder's whole path, for ``.`` is no name."""
+    folder = Path(place).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else place
 
 
 def _p(task: ComparedTask) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtd_ray.errors import EvaluationError, MtdError, StorageError
-from mtd_ray.evaluate.compare import Candidate, candidates, compared
+from mtd_ray.evaluate.compare import Candidate, _names, candidates, compared
 from mtd_ray.evaluate.models import Access, Asked, ModelFolder
 from mtd_ray.evaluate.models.elsewhere import PublishedModel
 from mtd_ray.evaluate.scores import TaskScore
@@ -101,9 +101,13 @@ def test_table_has_scores_interval_and_chance() -> None:
     ],
 )
 def test_models_are_called_by_what_tells_them_apart(places: list[str], names: list[str]) -> None:
-    from mtd_ray.evaluate.compare import _names
-
     assert _names(places) == names
+
+
+def test_a_folder_given_as_a_relative_path_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine" / "student").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert _names(["./student", "org/model"]) == ["mine", "model"]
 
 
 def test_a_model_given_twice_and_one_that_is_not_there(tmp_path: Path) -> None:
