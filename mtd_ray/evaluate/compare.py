@@ -102,9 +102,8 @@ def compare(store: ObjectStore, models: Sequence[Candidate], tasks: Sequence[Tas
 def compared(scores: Scores, tasks: Sequence[str], first: Candidate, second: Candidate) -> Comparison:
     """Two models whose scores are known, by the model's label and the task's name, then by view."""
     one, other = ({task: scores[candidate.model.label, task] for task in tasks} for candidate in (first, second))
-    sizes = [
-        {view.size for view in next(iter(views.values())) if view.form == "float32"} for views in (one, other)
-    ]  # every task has every size
+    # Every task is measured at every size.
+    sizes = [{view.size for view in views[tasks[0]] if view.form == "float32"} for views in (one, other)]
     default = first.size or max(sizes[0]), second.size or max(sizes[1])
     same = [(size, size) for size in sorted(sizes[0] & sizes[1], reverse=True) if (size, size) != default]
     return Comparison(
@@ -143,7 +142,7 @@ def _names(places: Sequence[str]) -> list[str]:
         names = ["/".join(part[-count:]) for part in plain]
         if len(set(names)) == len(names):
             return names
-    twice = next(place for place in places if places.count(place) > 1)
+    twice = next(place for place, part in zip(places, plain, strict=True) if plain.count(part) > 1)
     raise EvaluationError(f"{twice} is given twice: a model is compared with others")
 
 

@@ -112,7 +112,7 @@ def test_a_folder_given_as_a_relative_path_has_a_name(tmp_path: Path, monkeypatc
 
 def test_a_model_given_twice_and_one_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="is given twice"):
-        candidates([str(tmp_path), str(tmp_path)])
+        candidates([str(tmp_path), f"{tmp_path}/../{tmp_path.name}"])
     with pytest.raises(MtdError, match="does not exist"):
         candidates([str(tmp_path / "a"), str(tmp_path / "b")])
     with pytest.raises(StorageError, match=r"modules\.json"):
