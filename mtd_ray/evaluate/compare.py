@@ -147,9 +147,9 @@ def _names(places: Sequence[str]) -> list[str]:
 
 
 def _whole(place: str) -> str:
-    """A folder's whole path, for ``.`` is no name."""
+    """A folder's whole path, for ``.`` is no name; a package without the word."""
     folder = Path(place).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else place
+    return str(folder.resolve()) if folder.is_dir() else place.removeprefix("package:")
 
 
 def _p(task: ComparedTask) -> float:
