@@ -69,7 +69,7 @@ def _evaluate(recipe_file: str, overrides: Sequence[str]) -> None:
 
 def _compare(given: argparse.Namespace) -> None:
     from mtd_ray.encoder.cache import cache_folder
-    from mtd_ray.evaluate.compare import candidates, compare
+    from mtd_ray.evaluate.statistics.compare import candidates, compare
     from mtd_ray.evaluate.tasks import named_tasks
     from mtd_ray.report.comparison import format_comparison
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mtd_ray.config import Form
-from mtd_ray.evaluate.bases import BasesOf, CorpusTexts
 from mtd_ray.evaluate.kept_scores import KeptScore, find_score, keep_score, score_key
+from mtd_ray.evaluate.measuring.bases import BasesOf, CorpusTexts
 from mtd_ray.evaluate.models.base import Access, Measured
 from mtd_ray.evaluate.tasks.task import Task
 from mtd_ray.evaluate.views import View, views_for
@@ -87,7 +87,7 @@ class Measurement:
         Raises:
             MtdError: the model or the task cannot be opened, or a text cannot be embedded.
         """
-        from mtd_ray.evaluate.measure import measure  # mteb takes seconds to import, and only here
+        from mtd_ray.evaluate.measuring.measure import measure  # mteb takes seconds to import, and only here
         from mtd_ray.evaluate.mteb_results import model_meta
 
         with self.model.open(store, access) as encoder:
@@ -98,7 +98,7 @@ class Measurement:
         return self.outcome(keep_score(store, self.key, self._record(encoder.sizes, meta, scores)))
 
     def _record(self, sizes: tuple[int, ...], meta: dict[str, Any], scores: Mapping[View, TaskScore]) -> KeptScore:
-        from mtd_ray.evaluate.intervals import interval
+        from mtd_ray.evaluate.statistics.intervals import interval
 
         bounds = {view: interval(score) for view, score in scores.items()}
         return KeptScore(

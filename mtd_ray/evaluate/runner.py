@@ -14,9 +14,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from mtd_ray.config import Form, Recipe, teacher_fingerprint
 from mtd_ray.errors import EvaluationError, MtdError, StorageError
-from mtd_ray.evaluate.bases import BasesOf, CorpusTexts
 from mtd_ray.evaluate.kept_scores import KeptScore
 from mtd_ray.evaluate.measurement import Measurement, planned
+from mtd_ray.evaluate.measuring.bases import BasesOf, CorpusTexts
 from mtd_ray.evaluate.models import Access, Measured, models_of
 from mtd_ray.evaluate.mteb_results import write_mteb
 from mtd_ray.evaluate.results import MeasuredTask, Results, rows_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mtd_ray.evaluate.compare import ComparedSizes, ComparedTask, Comparison
+from mtd_ray.evaluate.statistics.compare import ComparedSizes, ComparedTask, Comparison
 from mtd_ray.harvest.table import aligned
 from mtd_ray.report.numbers import NONE, score
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mtd_ray.evaluate.intervals import samples_of, score_of, subsets
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.statistics.intervals import samples_of, score_of, subsets
 from mtd_ray.report.data import LengthScore
 
 _BOUNDS = (128, 256, 512, 1024)

@@ -13,7 +13,7 @@ from mtd_ray.corpus import Manifest, Shard, read_pairs, read_shard
 from mtd_ray.distill.data.feed import stage_sampler
 from mtd_ray.evaluate.models import Asked, MeasuredTeacher, TextEncoder
 from mtd_ray.evaluate.models.base import Side
-from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.evaluate.tasks.texts import RetrievalTexts
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.targets import TargetStore
 

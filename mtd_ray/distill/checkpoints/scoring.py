@@ -64,7 +64,7 @@ def _spared(store: ObjectStore, recipe: Recipe, position: Position) -> Iterator[
 
 
 def _measured(store: ObjectStore, recipe: Recipe, manifest: Manifest, checkpoint: Checkpoint) -> dict[str, float]:
-    from mtd_ray.evaluate.measure import measure  # mteb takes seconds to import, and only here
+    from mtd_ray.evaluate.measuring.measure import measure  # mteb takes seconds to import, and only here
 
     student = Student.build(recipe.student, recipe.seed)
     Checkpoints(store, recipe.run_name).load_student(checkpoint, student)

@@ -25,7 +25,7 @@ class ExportedStudent:
     Attributes:
         prefix: where in the store it is published.
         sizes: of the vectors that are measured; empty for all of its heads.
-        prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.prompts.prompt_of`.
+        prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
     """
 
     role: Literal["student", "untrained"]

@@ -25,7 +25,7 @@ class ModelFolder:
         name: how it is called in results.
         revision: of a hub model.
         sizes: of the vectors that are measured; empty for all that it gives.
-        prompts: names of its prompts by mteb's keys, see :func:`mtd_ray.evaluate.prompts.prompt_of`.
+        prompts: names of its prompts by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
         max_tokens: texts are cut here, or at the model's own limit when that is lower.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mtd_ray.evaluate.models.base import About, Asked
-from mtd_ray.evaluate.prompts import prompt_of
+from mtd_ray.evaluate.models.prompts import prompt_of
 from mtd_ray.evaluate.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class OpenedModel:
     Attributes:
         embed: texts and the prompt before them → vectors (rows, size) by size.
         count: texts → tokens of each.
-        chosen: which prompt a text gets, see :func:`mtd_ray.evaluate.prompts.prompt_of`.
+        chosen: which prompt a text gets, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
         default_prompt: of texts for which nothing is chosen and the model has no prompt.
     """
 
@@ -56,7 +56,7 @@ def opened_student(
     Args:
         name, revision: as in :class:`About`.
         sizes: of its vectors; all of its heads where there are none.
-        prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.prompts.prompt_of`.
+        prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
     """
     asked = tuple(sorted(sizes)) or encoder.heads
     about = About(name, revision, encoder.max_tokens, dtype, encoder.prompts, parameters=encoder.parameters)

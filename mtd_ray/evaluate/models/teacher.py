@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from mtd_ray.config import Kind, LocalTeacher, Teacher, fingerprint, teacher_fingerprint
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.kept import KeptVectors
 from mtd_ray.evaluate.models.base import About, Access, Asked, TextEncoder
+from mtd_ray.evaluate.models.kept import KeptVectors
 from mtd_ray.evaluate.models.names import published_name
-from mtd_ray.evaluate.prompts import kind_of
+from mtd_ray.evaluate.models.prompts import kind_of
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.teachers import TeacherClient, open_teacher
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtd_ray.evaluate.tasks.places import DEFAULT, OWN_SPLIT
-from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.evaluate.tasks.texts import RetrievalTexts
 
 if TYPE_CHECKING:
     from mtd_ray.objects import ObjectStore

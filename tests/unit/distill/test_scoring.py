@@ -85,7 +85,7 @@ def test_it_is_spared_while_it_is_measured_and_leaves_no_score_when_it_was_swept
         local_store.delete(layout.checkpoint_commit(recipe.run_name, 1, 4))
         return {view: TaskScore(0.5) for view in views}
 
-    monkeypatch.setattr("mtd_ray.evaluate.measure.measure", swept)
+    monkeypatch.setattr("mtd_ray.evaluate.measuring.measure.measure", swept)
     writer = CheckpointWriter(local_store, recipe.run_name, keep=2)
     engine = Untrained(Student.build(recipe.student, recipe.seed))
     writer.save(Position(1, 4), engine, seconds=1.0, corpus="these texts", resumable=True)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from mtd_ray.errors import EvaluationError, MtdError, StorageError
-from mtd_ray.evaluate.compare import Candidate, _names, candidates, compared
 from mtd_ray.evaluate.models import Access, Asked, ModelFolder
 from mtd_ray.evaluate.models.elsewhere import PublishedModel
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.statistics.compare import Candidate, _names, candidates, compared
 from mtd_ray.evaluate.views import View
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder

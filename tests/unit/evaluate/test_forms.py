@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sentence_transformers.util.quantization import quantize_embeddings
 
-from mtd_ray.evaluate import search
-from mtd_ray.evaluate.forms import Int8, binary
-from mtd_ray.evaluate.search import nearest, ranked
+from mtd_ray.evaluate.measuring import search
+from mtd_ray.evaluate.measuring.forms import Int8, binary
+from mtd_ray.evaluate.measuring.search import nearest, ranked
 from mtd_ray.evaluate.vectors import Vectors, unit
 
 

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.intervals import Difference, difference, interval, mean_difference
-from mtd_ray.evaluate.resampling import Sample
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.statistics.intervals import Difference, difference, interval, mean_difference
+from mtd_ray.evaluate.statistics.resampling import Sample
 
 
 def queries(items: Sequence[float], groups: Sequence[int] | None = None) -> TaskScore:

@@ -7,7 +7,7 @@ import pytest
 
 from mtd_ray import layout
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.kept import KeptVectors
+from mtd_ray.evaluate.models.kept import KeptVectors
 from mtd_ray.objects import ObjectStore
 
 TEACHER, MANNER = "a" * 64, "b" * 64

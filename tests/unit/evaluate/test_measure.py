@@ -17,7 +17,7 @@ from mteb.models import ModelMeta
 from scipy.stats import spearmanr
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.measure import measure
+from mtd_ray.evaluate.measuring.measure import measure
 from mtd_ray.evaluate.models.base import About, Asked
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.tasks.classes import own_task

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mtd_ray.config import Form
-from mtd_ray.evaluate.bases import CorpusTexts
 from mtd_ray.evaluate.measurement import Measurement, planned
+from mtd_ray.evaluate.measuring.bases import CorpusTexts
 from mtd_ray.evaluate.models import About, Access, Asked, Role
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.vectors import Vectors
@@ -78,7 +78,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asking:
         made.append((tuple(map(str, views)), tuple(bases)))
         return {view: TaskScore(view.size / 100, mteb={"task_name": task}) for view in views}
 
-    monkeypatch.setattr("mtd_ray.evaluate.measure.measure", measure)
+    monkeypatch.setattr("mtd_ray.evaluate.measuring.measure.measure", measure)
     return made
 
 

@@ -13,8 +13,8 @@ import pytest
 from mtd_ray.config import CohereTeacher, Kind, LocalTeacher, OpenAITeacher
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.kept import KeptVectors
 from mtd_ray.evaluate.models import Access, Asked, ConcatenatedTeachers, MeasuredTeacher, teacher
+from mtd_ray.evaluate.models.kept import KeptVectors
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.objects import ObjectStore
 from mtd_ray.teachers import Answer, BudgetSpent, Unbudgeted, Unlimited

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.pca import fit_pca
+from mtd_ray.evaluate.measuring.pca import fit_pca
 from mtd_ray.evaluate.vectors import unit
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.models.base import Asked
-from mtd_ray.evaluate.prompts import kind_of, prompt_of
+from mtd_ray.evaluate.models.prompts import kind_of, prompt_of
 
 QUERY, DOCUMENT = Asked("SciFact", "Retrieval", "query"), Asked("SciFact", "Retrieval", "document")
 ALIKE = Asked("STSBenchmark", "STS", None)

@@ -12,7 +12,7 @@ import pytest
 from mtd_ray.corpus.manifest import PAIRS_SCHEMA, content_hash
 from mtd_ray.errors import CorpusError, EvaluationError
 from mtd_ray.evaluate.tasks import PairsTask
-from mtd_ray.evaluate.texts import RetrievalTexts
+from mtd_ray.evaluate.tasks.texts import RetrievalTexts
 from mtd_ray.objects import ObjectStore
 
 

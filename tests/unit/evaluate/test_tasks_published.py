@@ -16,7 +16,7 @@ PUBLISHED = {"STSBenchmark": 82.03, "Banking77Classification": 80.04, "SciFact":
 @pytest.mark.skipif(not (DATA and MODELS), reason="MTD_RAY_DATA and MTD_RAY_MODELS name the folders of the data and the models")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_minilm_has_its_published_score(name: str, tmp_path: Path) -> None:
-    from mtd_ray.evaluate.measure import measure
+    from mtd_ray.evaluate.measuring.measure import measure
     from mtd_ray.evaluate.models import Access, ModelFolder
     from mtd_ray.evaluate.tasks import named_tasks
     from mtd_ray.evaluate.views import View

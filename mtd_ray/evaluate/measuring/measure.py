@@ -15,10 +15,10 @@ from mteb.abstasks.aggregated_task import AbsTaskAggregate
 from mteb.results import TaskResult
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.forms import Bases, made_of
-from mtd_ray.evaluate.lookup import Library, Lookup
+from mtd_ray.evaluate.measuring.forms import Bases, made_of
+from mtd_ray.evaluate.measuring.lookup import Library, Lookup
+from mtd_ray.evaluate.measuring.samples import Heard, Lengths, Samples, listening, of_pairs, of_queries, of_repeated
 from mtd_ray.evaluate.models.base import TextEncoder
-from mtd_ray.evaluate.samples import Heard, Lengths, Samples, listening, of_pairs, of_queries, of_repeated
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.views import View
 
@@ -33,7 +33,7 @@ def measure(encoder: TextEncoder, task: Any, views: Sequence[View], *, bases: Ba
     random is the same for every view and every model.
 
     Args:
-        bases: for the form ``pca``: size → (largest size, size), see :func:`mtd_ray.evaluate.pca.fit_pca`.
+        bases: for the form ``pca``: size → (largest size, size), see :func:`mtd_ray.evaluate.measuring.pca.fit_pca`.
 
     Raises:
         EvaluationError: the model does not give vectors of a view's size, or a basis is not there.

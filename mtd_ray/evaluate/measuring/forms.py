@@ -69,7 +69,7 @@ def change_for(view: View, calibration: Callable[[], Iterable[Vectors]], bases: 
 
     Args:
         calibration: all stored vectors, in blocks of length 1; asked for only by int8.
-        bases: size → (largest, size), as :func:`mtd_ray.evaluate.pca.fit_pca` gives them.
+        bases: size → (largest, size), as :func:`mtd_ray.evaluate.measuring.pca.fit_pca` gives them.
 
     Raises:
         EvaluationError: a basis is not there or has another shape.

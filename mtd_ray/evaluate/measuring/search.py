@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtd_ray.evaluate.embedded import Rows, rows_in
+from mtd_ray.evaluate.measuring.embedded import Rows, rows_in
 from mtd_ray.evaluate.vectors import Vectors
 
 Read = Callable[[Rows], Vectors]

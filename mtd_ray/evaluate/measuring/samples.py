@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal
 
-from mtd_ray.evaluate.embedded import digest
-from mtd_ray.evaluate.lookup import Library
+from mtd_ray.evaluate.measuring.embedded import digest
+from mtd_ray.evaluate.measuring.lookup import Library
 from mtd_ray.evaluate.models.base import TextEncoder
 from mtd_ray.evaluate.scores import ItemKind
 from mtd_ray.evaluate.vectors import Vectors

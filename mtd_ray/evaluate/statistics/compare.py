@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.intervals import Difference, difference, mean_difference
 from mtd_ray.evaluate.models import Measured, ModelFolder
 from mtd_ray.evaluate.models.elsewhere import PublishedModel
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.statistics.intervals import Difference, difference, mean_difference
 from mtd_ray.evaluate.tasks import Task
 from mtd_ray.evaluate.views import View
 

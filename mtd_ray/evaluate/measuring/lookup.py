@@ -13,10 +13,10 @@ from mteb._create_dataloaders import create_dataloader
 from mteb.models import ModelMeta
 from mteb.types import PromptType
 
-from mtd_ray.evaluate.embedded import EmbeddedTexts, Rows
-from mtd_ray.evaluate.forms import Bases, Change, change_for, made_of
+from mtd_ray.evaluate.measuring.embedded import EmbeddedTexts, Rows
+from mtd_ray.evaluate.measuring.forms import Bases, Change, change_for, made_of
+from mtd_ray.evaluate.measuring.search import nearest, ranked
 from mtd_ray.evaluate.models.base import Asked, Side, TextEncoder
-from mtd_ray.evaluate.search import nearest, ranked
 from mtd_ray.evaluate.vectors import Vectors, unit
 from mtd_ray.evaluate.views import View
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.resampling import Floats, Random, Sample, drawn, swapped
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.statistics.resampling import Floats, Random, Sample, drawn, swapped
 
 _FEWEST_ITEMS = 5
 _SWAPS = 10_000

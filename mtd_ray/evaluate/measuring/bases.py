@@ -97,7 +97,7 @@ class BasesOf:
         Raises:
             MtdError: the model cannot be opened, or the corpus cannot be read.
         """
-        from mtd_ray.evaluate.pca import fit_pca  # brings PyTorch
+        from mtd_ray.evaluate.measuring.pca import fit_pca  # brings PyTorch
 
         if store.exists(self.key):
             return
