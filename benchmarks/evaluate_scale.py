@@ -2,9 +2,9 @@
 
     python benchmarks/evaluate_scale.py --data DIR --models DIR
 
-``DIR`` holds the real STSBenchmark, Banking77Classification and SciFact; the models are all-MiniLM-L6-v2, cut at 16 to 28 tokens so
-that all pairs together take minutes: their scores mean nothing here. Every node has one CPU as Ray counts, and its workers one
-thread. Both nodes are on this machine, so that nothing is faster than its cores allow: a machine with two cores on which something
+The tasks are mteb's SciFact and STSBenchmark, and TRECQC as a classification of one's own; the models are all-MiniLM-L6-v2, cut at
+16 to 28 tokens so that all pairs together take minutes: their scores mean nothing here. Every node has one CPU as Ray counts, and
+its workers one thread. Both nodes are on this machine, so that nothing is faster than its cores allow: two cores on which something
 else runs cannot reach twice the speed, and the line before the last says what two unrelated processes reach there.
 
 The last line is one JSON object:
