@@ -20,13 +20,24 @@ _CARD = "README.md"
 
 
 def publish_folder(store: ObjectStore, folder: Path, prefix: str) -> None:
-    """Upload a folder under a key prefix. ``manifest.json``, with every file's sha256, is written last: no manifest, no folder."""
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Upload a folder under a key prefix, in place of everything that was there.
+
+    ``manifest.json``, with every file's sha256, is written last: no manifest, no folder.
+    """
+    files = _files(folder)
     store.delete(f"{prefix}/{_MANIFEST}")
-    store.delete(f"{prefix}/{_CARD}")  # of an earlier folder, when this one has none
+    # A loader that looks into the folder itself would take an earlier export's weights for this one's.
+    for key in left_over(store, folder, prefix):
+        store.delete(key)
     store.upload_folder(folder, prefix)
     entries = {name: {"sha256": _sha256(path), "size": path.stat().st_size} for name, path in files.items() if name != _CARD}
     store.put(f"{prefix}/{_MANIFEST}", json.dumps({"files": entries}, indent=1).encode())
+
+
+def left_over(store: ObjectStore, folder: Path, prefix: str) -> tuple[str, ...]:
+    """Keys under a prefix that are no file of a folder: what publishing it there removes, beside an earlier manifest."""
+    own = {f"{prefix}/{name}" for name in (*_files(folder), _MANIFEST)}
+    return tuple(sorted(info.key for info in store.list(prefix) if info.key not in own))
 
 
 def put_card(store: ObjectStore, prefix: str, markdown: str) -> None:
@@ -76,6 +87,11 @@ def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
         raise StorageError(f"{store.url}/{prefix} holds no published model: run the export step first")
     # Folders published by earlier versions list the card too.
     return {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items() if name != _CARD}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file of a folder, by its name in it."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _faults(folder: Path, expected: dict[str, str]) -> str | None:

@@ -37,6 +37,18 @@ def test_files_of_an_earlier_version_stay_out(small: Path, local_store: ObjectSt
     assert files(tmp_path / "fetched") == files(small)
 
 
+def test_a_sharded_export_leaves_no_single_file_behind(small: Path, local_store: ObjectStore) -> None:
+    (small / "model.safetensors").write_bytes(b"old backbone")
+    publish_folder(local_store, small, "s")
+    (small / "model.safetensors").unlink()
+    (small / "model-00001-of-00001.safetensors").write_bytes(b"new backbone")
+    local_store.put("so/other", b"of another prefix")
+    publish_folder(local_store, small, "s")
+    assert sorted(info.key for info in local_store.list()) == [
+        "s/1_Pooling/config.json", "s/manifest.json", "s/model-00001-of-00001.safetensors", "s/modules.json", "so/other",
+    ]  # fmt: skip
+
+
 def test_changed_local_copy_is_renewed(small: Path, local_store: ObjectStore, tmp_path: Path) -> None:
     publish_folder(local_store, small, "s")
     fetch_folder(local_store, "s", tmp_path / "fetched")
