@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from mtd_ray.config import Recipe, check_secrets, load_recipe
+from mtd_ray.config.rules import unstated_licenses
 from mtd_ray.errors import MtdError, RecipeError
 from mtd_ray.objects import ObjectStore
 
@@ -50,7 +51,17 @@ def prepare(recipe_file: str, overrides: Sequence[str]) -> tuple[Recipe, ObjectS
         raise RecipeError("\n".join(f"{recipe_file}: {line}" for line in str(error).splitlines())) from None
     store = ObjectStore.open(recipe.storage)
     store.check()
+    _warn_of_unstated_terms(recipe)
     return recipe, store
+
+
+def _warn_of_unstated_terms(recipe: Recipe) -> None:
+    if keys := unstated_licenses(recipe):
+        _LOG.warning(
+            "%s: not stated, so nobody checks whether the student may be used commercially; a teacher's or backbone's terms follow "
+            "the student, find out and write them there",
+            ", ".join(keys),
+        )
 
 
 def connect() -> None:

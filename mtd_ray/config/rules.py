@@ -110,13 +110,22 @@ def _terms(recipe: Recipe) -> Iterator[str]:
     """Before anything is spent: a student that nobody could use as they meant to."""
     if recipe.export.accept_non_commercial:
         return
-    stated = {f"teachers.{name}.license": recipe.teachers[name].license for name in recipe.used_teachers}
-    for key, license_id in {**stated, "student.license": recipe.student.license}.items():
+    for key, license_id in _licenses(recipe).items():
         if license_id and restriction(license_id) == NON_COMMERCIAL:
             yield (
                 f"{key}: {license_id} does not allow commercial use, and that follows the student into everything it is used for; "
                 "leave this model out, or write export.accept_non_commercial: true"
             )
+
+
+def unstated_licenses(recipe: Recipe) -> tuple[str, ...]:
+    """Keys of the licences that a recipe leaves out, of the models whose terms follow the student."""
+    return tuple(key for key, license_id in _licenses(recipe).items() if not license_id)
+
+
+def _licenses(recipe: Recipe) -> dict[str, str | None]:
+    teachers = {f"teachers.{name}.license": recipe.teachers[name].license for name in recipe.used_teachers}
+    return {**teachers, "student.license": recipe.student.license}
 
 
 def _parts_of_target(recipe: Recipe) -> Iterator[str]:

@@ -43,6 +43,19 @@ def test_any_other_failure_of_ray_keeps_its_stack_trace(monkeypatch: pytest.Monk
         job.connect()
 
 
+def test_models_on_unknown_terms_are_named_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(ObjectStore(str(tmp_path)), "some/model")
+    recipe.teachers["alpha"] = recipe.teachers["alpha"].model_copy(update={"license": "mit"})
+    monkeypatch.setattr(job, "load_recipe", lambda *_: recipe)
+    monkeypatch.setattr(job, "check_secrets", lambda _: None)
+    monkeypatch.setattr("mtd_ray.student.check_student", lambda _: None)
+    job.prepare("tiny.yaml", [])
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("teachers.beta.license, student.license: not stated")
+
+
 def test_a_cluster_too_small_for_training_is_told_before_the_wait(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
