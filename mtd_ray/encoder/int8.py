@@ -52,7 +52,7 @@ def use_int8(model: SentenceTransformer, cache: Path) -> None:
     Raises:
         MtdError: OpenVINO or NNCF is not installed, or the model is not a text encoder of a family that is known to work.
     """
-    tools = toolkit()
+    tools = toolkit("backend openvino-int8")
     family = model[0].config.model_type if isinstance(model[0], Transformer) else type(model[0]).__name__
     if family not in _FAMILIES:
         raise MtdError(f"backend openvino-int8 does not know {family!r} models, only {', '.join(_FAMILIES)}; use backend torch")
@@ -88,8 +88,11 @@ class Int8Transformer(nn.Module):
         return BaseModelOutput(last_hidden_state=torch.from_numpy(result[0]))
 
 
-def toolkit() -> Toolkit:
+def toolkit(what: str) -> Toolkit:
     """OpenVINO and NNCF, silenced.
+
+    Args:
+        what: they are for, as whoever asked for it calls it.
 
     Raises:
         MtdError: one of them is not installed.
@@ -100,7 +103,7 @@ def toolkit() -> Toolkit:
         import nncf
         import openvino
     except ImportError as error:
-        raise MtdError(f"backend openvino-int8 needs the package {error.name!r}: pip install 'mtd-ray[int8]'") from None
+        raise MtdError(f"{what} needs the package {error.name!r}: pip install 'mtd-ray[int8]'") from None
     # Not nncf.set_log_level, which also raises the level of every handler that others have put on its logger.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return Toolkit(openvino, nncf)

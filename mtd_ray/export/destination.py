@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mtd_ray.errors import MtdError
-from mtd_ray.object_client import local_folder
 from mtd_ray.objects import ObjectStore
-from mtd_ray.publish import publish_folder
+from mtd_ray.publish import is_published, left_over, publish_folder
 
 if TYPE_CHECKING:
     from mtd_ray.config import StorageConfig
@@ -21,7 +21,7 @@ _OURS = ("*.safetensors", "*.safetensors.index.json", "1_Pooling/*", "2_Dense_*"
 
 
 class Destination(Protocol):
-    """A place for one folder. ``address`` is what sentence-transformers loads it by; None: it must be fetched first."""
+    """A place for one folder. ``address`` is what everybody's sentence-transformers loads it by; None where there is no such."""
 
     @property
     def address(self) -> str | None: ...
@@ -55,18 +55,21 @@ def destination(to: str, storage: StorageConfig) -> Destination:
 class Storage:
     """A prefix in object storage; the manifest, with every file's hash, is written last."""
 
+    address: str | None = None  # a bucket must be fetched first, and where a folder lies on this machine is nobody else's concern
+
     def __init__(self, store: ObjectStore, name: str) -> None:
         self._store = store
         self._name = name
 
-    @property
-    def address(self) -> str | None:
-        parent = local_folder(self._store.url)
-        return str(parent / self._name) if parent else None
-
     def send(self, folder: Path) -> str:
+        where = f"{self._store.url}/{self._name}"
+        if not is_published(self._store, self._name) and (others := left_over(self._store, folder, self._name)):
+            raise MtdError(
+                f"{where} is no published model and holds other files, which would be deleted, such as {others[0]}: name a new "
+                "place, or empty it"
+            )
         publish_folder(self._store, folder, self._name)
-        return f"{self._store.url}/{self._name}"
+        return where
 
 
 class Hub:
@@ -83,8 +86,7 @@ class Hub:
         self._api = api
 
     def send(self, folder: Path) -> str:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+        from huggingface_hub import HfApi, errors
 
         api = self._api or HfApi()
         try:
@@ -95,9 +97,10 @@ class Hub:
                 commit_message="Student exported by mtd-ray",
                 delete_patterns=list(_OURS),
             )
-        except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+        except (OSError, errors.HFValidationError, errors.HTTPError) as error:  # type: ignore[attr-defined]  # the client's own
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise MtdError(
-                f"hub:{self._repository} did not take the folder: {first}; check HF_TOKEN and the owner's name"
+                f"hub:{self._repository} did not take the folder: {first}; check the repository's name, HF_TOKEN, and that this "
+                f"machine reaches {os.environ.get('HF_ENDPOINT') or 'the hub'} (HF_ENDPOINT names another)"
             ) from error
         return str(commit.commit_url)

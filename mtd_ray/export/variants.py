@@ -34,6 +34,11 @@ VARIANTS: tuple[Variant, ...] = get_args(Variant)
 FILES: Mapping[Variant, str] = {"onnx": "onnx/model_qint8_avx512.onnx", "openvino": "openvino/openvino_model_qint8_quantized.xml"}
 """Where each variant lies in the folder."""
 
+NEEDS: Mapping[Variant, str] = {"onnx": "sentence-transformers[onnx]<6", "openvino": "sentence-transformers[openvino]"}
+"""What pip installs for whoever loads one. Optimum's ONNX part takes no transformers of sentence-transformers 6 yet."""
+
+_OPENVINO = "the openvino variant"
+
 # A file of ONNX is one protobuf message.
 _MOST_BYTES = 2 * 10**9
 _OPSET = 17
@@ -100,7 +105,7 @@ def _quantise_onnx(quantization: Any, whole: Path, path: Path) -> None:
 
 
 def _write_openvino(model: SentenceTransformer, path: Path) -> None:
-    tools = toolkit()
+    tools = toolkit(_OPENVINO)
     tools.openvino.save_model(quantised(model, tools), path)
 
 
@@ -114,7 +119,7 @@ def _run_onnx(path: Path) -> Run:
 
 
 def _run_openvino(path: Path) -> Run:
-    compiled = toolkit().openvino.Core().compile_model(str(path), "CPU")
+    compiled = toolkit(_OPENVINO).openvino.Core().compile_model(str(path), "CPU")
     return lambda inputs: compiled(inputs)["last_hidden_state"]
 
 

@@ -36,11 +36,27 @@ def hub(**behaviour: Any) -> Any:
 
 def test_a_folder_in_storage_has_a_manifest(folder: Path, tmp_path: Path) -> None:
     to = destination(f"{tmp_path}/models/mine", STORAGE)
-    assert to.send(folder) == to.address == f"{tmp_path}/models/mine"
+    assert to.send(folder) == f"{tmp_path}/models/mine"
+    assert to.address is None  # of this machine
     assert json.loads((tmp_path / "models" / "mine" / "manifest.json").read_text())["files"].keys() == {
         "modules.json", "2_Dense_8/config.json",
     }  # fmt: skip
     assert (tmp_path / "models" / "mine" / "README.md").read_text() == "a card"
+
+
+def test_an_earlier_export_goes_and_anything_else_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    to, place = destination(f"{tmp_path}/mine", STORAGE), tmp_path / "mine"
+    to.send(folder)
+    (place / "model.safetensors").touch()
+    to.send(folder)
+    assert not (place / "model.safetensors").exists()
+    (place / "manifest.json").unlink()
+    to.send(folder)  # as after an interruption
+    (place / "manifest.json").unlink()
+    (place / "thesis.tex").touch()
+    with pytest.raises(MtdError, match=r"mine is no published model and holds other files, .* such as mine/thesis\.tex"):
+        to.send(folder)
+    assert (place / "thesis.tex").exists()
 
 
 def test_a_hub_gets_one_commit_and_loses_earlier_sizes(folder: Path) -> None:
@@ -55,8 +71,19 @@ def test_a_hub_gets_one_commit_and_loses_earlier_sizes(folder: Path) -> None:
 
 def test_a_hub_that_refuses_is_told_in_one_line(folder: Path) -> None:
     api = hub(**{"create_repo.side_effect": OSError("401 Unauthorized\nlong story")})
-    with pytest.raises(MtdError, match=r"hub:me/mine did not take the folder: 401 Unauthorized; check HF_TOKEN"):
+    with pytest.raises(MtdError, match=r"hub:me/mine did not take the folder: 401 Unauthorized; check .* HF_TOKEN"):
         Hub("me/mine", api).send(folder)
+
+
+def test_a_hub_that_nobody_reaches_is_told_with_what_to_do(folder: Path) -> None:
+    api = HfApi(endpoint="http://127.0.0.1:1", token="none")  # refuses every connection
+    with pytest.raises(MtdError, match=r"hub:me/mine did not take the folder: .*HF_TOKEN.*HF_ENDPOINT"):
+        Hub("me/mine", api).send(folder)
+
+
+def test_a_name_that_the_client_refuses_is_told(folder: Path) -> None:
+    with pytest.raises(MtdError, match=r"hub:me/a--b did not take the folder: .*check the repository's name"):
+        Hub("me/a--b", HfApi(endpoint="http://127.0.0.1:1", token="none")).send(folder)
 
 
 @pytest.mark.parametrize("to", ["hub:mine", "hub:a/b/c", "s3://bucket", "models/mine", "/", "http://x/y"])

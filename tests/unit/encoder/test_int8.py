@@ -41,7 +41,7 @@ def test_vectors_near_float_ones_and_built_once(bert: str, tmp_path: Path, monke
 
 def test_stored_model_is_built_anew_by_other_versions(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
-    model, tools = SentenceTransformer(bert, device="cpu")[0].auto_model, int8.toolkit()
+    model, tools = SentenceTransformer(bert, device="cpu")[0].auto_model, int8.toolkit("this test")
     stored = int8._digest(model, tools)
     assert int8._digest(model, tools) == stored
     for place, name in ((int8, "_FORMAT"), (int8, "_COMPRESSION"), (torch, "__version__"), (transformers, "__version__")):
