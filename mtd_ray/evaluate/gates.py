@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 # What rounding in a mean of floats may take away.
 _TOLERANCE = 1e-9
+_UNDEFINED = "a score is undefined (not a number), as a correlation is where all of a model's cosines are equal"
 
 
 class RequirementError(EvaluationError):
@@ -40,7 +42,7 @@ def _requires(require: Requirements) -> bool:
 def _shares(require: Requirements, results: Results, student: Row) -> Iterator[str]:
     best = results.best_teacher
     beside = f"the student's mean is {_points(student.mean)}" + (
-        f", teacher {best.name}'s {_points(best.mean)}" if best is not None else ""
+        f", teacher {best.name}'s {_points(best.mean)}{_failed(best)}" if best is not None else ""
     )
     if require.retained is not None:
         yield _short("require.retained", results.retained(student), require.retained, f"of the best teacher ({beside})")
@@ -65,16 +67,24 @@ def _tasks(require: Requirements, student: Row) -> Iterator[str]:
         score = student.scores.get(task)
         if score is None:
             yield f"require.tasks.{task}: it was not measured; the tasks are {', '.join(student.scores)}"
-        elif (missing := needed - 100 * score) > _TOLERANCE:
-            yield f"require.tasks.{task}: {_points(score)} is {missing:.2f} less than {needed:g}"
+        elif math.isnan(score):
+            yield f"require.tasks.{task}: {_UNDEFINED}"
+        elif not 100 * score >= needed - _TOLERANCE:
+            yield f"require.tasks.{task}: {_points(score)} is {needed - 100 * score:.2f} less than {needed:g}"
 
 
 def _short(where: str, found: float | None, needed: float, of: str) -> str:
     """Empty where enough was found."""
     if found is None:
         return f"{where}: nobody can tell what share {of} it is"
-    missing = needed - found
-    return f"{where}: {found:.4f} {of} is {missing:.4f} less than {needed:g}" if missing > _TOLERANCE else ""
+    if math.isnan(found):
+        return f"{where}: nobody can tell what share {of} it is: {_UNDEFINED}"
+    return "" if found >= needed - _TOLERANCE else f"{where}: {found:.4f} {of} is {needed - found:.4f} less than {needed:g}"
+
+
+def _failed(teacher: Row) -> str:
+    failed = sum(teacher.failed.values())
+    return f", too low because it has no vector of {failed:,} texts" if failed else ""
 
 
 def _points(score: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
@@ -12,9 +13,13 @@ from mtd_ray.config import Form
 from mtd_ray.errors import TrainingError
 from mtd_ray.evaluate.kept_scores import KeptScore
 from mtd_ray.evaluate.models.base import Measured, Role
+from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.views import View
 
 _LOG = logging.getLogger(__name__)
+
+Scores = Mapping[tuple[str, str], Mapping[View, TaskScore]]
+"""By the model's label and the task's name, then by view."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Row:
     Attributes:
         scores: task name → main score, 0 to 1. Forms other than float32 are measured on some types of tasks only.
         intervals: task name → the score's 95 % interval (bootstrap over queries, pairs, experiments or sets), where there is one.
+        failed: task name → how many of its texts have no vector, which lowers the score; without the tasks that have none such.
     """
 
     role: Role
@@ -40,6 +46,7 @@ class Row:
     scores: dict[str, float]
     form: Form = "float32"
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
     @property
     def view(self) -> View:
@@ -91,6 +98,10 @@ class Results:
         """The rows in float32, as the models give their vectors: measured on every task."""
         return tuple(row for row in self.rows if row.form == "float32")
 
+    def common_tasks(self, rows: Collection[Row]) -> tuple[str, ...]:
+        """Names of the tasks that all of these rows were measured on: over these alone are their means one comparison."""
+        return tuple(task.name for task in self.tasks if all(task.name in row.scores for row in rows))
+
     @property
     def student(self) -> Row | None:
         """The student at its default size."""
@@ -111,8 +122,8 @@ class Results:
 
     @property
     def best_teacher(self) -> Row | None:
-        """The single teacher with the highest mean."""
-        return max(self.teachers, key=lambda row: row.mean, default=None)
+        """The single teacher with the highest mean, of those whose scores are all defined."""
+        return max((row for row in self.teachers if not math.isnan(row.mean)), key=lambda row: row.mean, default=None)
 
     def retained(self, row: Row, *, of: Row | None = None, tasks: Collection[str] | None = None) -> float | None:
         """A row's mean as a share of a teacher's (the best one's by default), over some tasks or all that both were measured on.
@@ -156,7 +167,7 @@ class Results:
         rows = tuple(
             Row(
                 row["role"], row["name"], row["size"], row["scores"], row["form"],
-                {task: (low, high) for task, (low, high) in row["intervals"].items()},
+                {task: (low, high) for task, (low, high) in row["intervals"].items()}, row.get("failed", {}),
             )
             for row in value["rows"]
         )  # fmt: skip
@@ -176,7 +187,8 @@ def rows_of(model: Measured, kept: Mapping[str, KeptScore]) -> list[Row]:
         found = {task: score for task, score in kept.items() if view in score.scores}
         scores = {task: score.scores[view].main for task, score in found.items()}
         intervals = {task: score.intervals[view] for task, score in found.items() if view in score.intervals}
-        rows.append(Row(model.role, model.name, view.size, scores, view.form, intervals))
+        failed = {task: score.scores[view].failed for task, score in found.items() if score.scores[view].failed}
+        rows.append(Row(model.role, model.name, view.size, scores, view.form, intervals, failed))
     return rows
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from mtd_ray.config.evaluate import Requirements
@@ -47,6 +50,23 @@ def test_what_is_missed_says_by_how_much(require: Requirements, line: str) -> No
     assert unmet(require, EVERYTHING) == (line,)
 
 
+def test_undefined_scores_meet_nothing() -> None:
+    undefined = Row("student", "student", 768, {"a": math.nan, "b": 0.8})
+    require = Requirements(retained=0.5, gap_closed=0.5, heads={256: 0.5, 768: 0.5}, tasks={"a": 50.0, "b": 70.0})
+    lines = unmet(require, results(STUDENT[0], undefined, UNTRAINED, TEACHER))
+    assert [line.partition(": ")[0] for line in lines] == [
+        "require.retained", "require.gap_closed", "require.heads.256", "require.heads.768", "require.tasks.a",
+    ]  # fmt: skip
+    assert "a score is undefined" in lines[0]
+    assert lines[-1].startswith("require.tasks.a: a score is undefined")
+
+
+def test_a_teacher_with_an_undefined_score_is_not_the_best() -> None:
+    undefined = Row("teacher", "odd", 384, {"a": math.nan, "b": 0.9})
+    assert results(*STUDENT, undefined, TEACHER).best_teacher == TEACHER
+    assert results(*STUDENT, undefined).best_teacher is None
+
+
 def test_what_cannot_be_told_is_not_met() -> None:
     require = Requirements(retained=0.5, heads={512: 0.5}, tasks={"c": 1})
     retained, head, task = unmet(require, results(*STUDENT))
@@ -54,3 +74,9 @@ def test_what_cannot_be_told_is_not_met() -> None:
     assert head.startswith("require.heads.512: nobody can tell")
     assert task == "require.tasks.c: it was not measured; the tasks are a, b"
     assert unmet(require, results()) == ("require: the student was not measured: add tasks to evaluate",)
+
+
+def test_a_teacher_that_could_not_embed_some_texts_is_told() -> None:
+    lacking = replace(TEACHER, failed={"a": 1200, "b": 1})
+    (line,) = unmet(Requirements(retained=0.95), results(*STUDENT, lacking))
+    assert "teacher minilm's 80.00, too low because it has no vector of 1,201 texts)" in line

@@ -86,9 +86,18 @@ def test_student_that_learned_nothing_is_an_error_with_both_numbers(student: flo
 
 def test_a_model_has_a_row_per_view_the_whole_vectors_first() -> None:
     model = ConcatenatedTeachers(())
-    sts = KeptScore("m", "similar", scores={View(8): TaskScore(0.5), View(16): TaskScore(0.6), View(8, "cut"): TaskScore(0.4)})
-    classes = KeptScore("m", "classes", scores={View(8): TaskScore(0.7), View(16): TaskScore(0.8)}, intervals={View(8): (0.6, 0.9)})
+    sts = KeptScore("similar", scores={View(8): TaskScore(0.5), View(16): TaskScore(0.6), View(8, "cut"): TaskScore(0.4)})
+    classes = KeptScore("classes", scores={View(8): TaskScore(0.7), View(16): TaskScore(0.8)}, intervals={View(8): (0.6, 0.9)})
     first, second, third = rows_of(model, {"similar": sts, "classes": classes})
     assert (first.view, first.scores, first.intervals) == (View(8), {"similar": 0.5, "classes": 0.7}, {"classes": (0.6, 0.9)})
     assert (second.view, second.scores) == (View(16), {"similar": 0.6, "classes": 0.8})
     assert (third.view, third.scores) == (View(8, "cut"), {"similar": 0.4})
+
+
+def test_texts_without_a_vector_are_counted_by_task() -> None:
+    kept = {"similar": KeptScore("similar", scores={View(8): TaskScore(0.5, failed=3)}),
+            "classes": KeptScore("classes", scores={View(8): TaskScore(0.7)})}  # fmt: skip
+    (row,) = rows_of(ConcatenatedTeachers(()), kept)
+    assert row.failed == {"similar": 3}
+    found = Results("run", TASKS, 8, (row,))
+    assert Results.from_json(json.loads(json.dumps(found.to_json()))) == found
