@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,8 +29,7 @@ def place_of_head(model: str, revision: str | None = None) -> int | None:
     Args:
         model: a folder or a hub name.
     """
-    paths = [str(module["path"]) for module in read_json(model, "modules.json", revision) or ()]
-    return next((place for place, path in enumerate(paths) if _HEAD.match(path)), None)
+    return next((place for place, _ in _heads_named(read_json(model, "modules.json", revision) or ())), None)
 
 
 def default_size(model: str, revision: str | None = None) -> int | None:
@@ -37,8 +38,19 @@ def default_size(model: str, revision: str | None = None) -> int | None:
     Args:
         model: a folder or a hub name.
     """
-    paths = [str(module["path"]) for module in read_json(model, "modules.json", revision) or ()]
-    return next((int(match[1]) for path in paths if (match := _HEAD.match(path))), None)
+    return size_of_head(read_json(model, "modules.json", revision) or ())
+
+
+def size_of_head(modules: Iterable[Mapping[str, Any]]) -> int | None:
+    """Size of the head among the entries of a ``modules.json``; None where there is none."""
+    return next((size for _, size in _heads_named(modules)), None)
+
+
+def _heads_named(modules: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
+    """Place and size of each head among the entries of a ``modules.json``."""
+    for place, module in enumerate(modules):
+        if match := _HEAD.match(str(module["path"])):
+            yield place, int(match[1])
 
 
 def load_head(model: str, size: int, revision: str | None = None) -> Dense:

@@ -23,6 +23,11 @@ class View:
     form: Form = "float32"
 
     @property
+    def derived(self) -> bool:
+        """Whether it is made of the model's largest vectors, not of those of its own size."""
+        return self.form in ("cut", "pca")
+
+    @property
     def bytes(self) -> int:
         """Storage of one vector."""
         return {"int8": self.size, "binary": -(-self.size // 8)}.get(self.form, 4 * self.size)
@@ -43,7 +48,6 @@ def views_for(sizes: Sequence[int], forms: Sequence[Form], task_type: str) -> tu
     float32 at every size whatever the forms; the other forms on tasks that compare vectors, of which ``cut`` and ``pca`` below the
     largest size.
     """
-    wanted = [form for form in forms if form != "float32"] if task_type in FORMED_TYPES else []
-    found = {View(size) for size in sizes}
-    found |= {View(size, form) for size in sizes for form in wanted if size < max(sizes) or form in ("int8", "binary")}
-    return tuple(sorted(found))
+    wanted: set[Form] = {"float32", *(forms if task_type in FORMED_TYPES else ())}
+    found = {View(size, form) for size in sizes for form in wanted}
+    return tuple(sorted(view for view in found if view.size < max(sizes) or not view.derived))

@@ -61,7 +61,7 @@ def binary(vectors: Vectors) -> Vectors:
 
 def made_of(view: View, largest: int) -> int:
     """The size of the vectors that a view is made of; ``largest`` is the model's."""
-    return largest if view.form in ("cut", "pca") else view.size
+    return largest if view.derived else view.size
 
 
 def change_for(view: View, calibration: Callable[[], Iterable[Vectors]], bases: Bases) -> Change:
