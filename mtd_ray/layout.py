@@ -15,6 +15,7 @@ trunks/<trunk>/states/<shard>.f32                    what a frozen trunk makes o
 harvests/<recipe>/<time>.json, .md                   receipts of harvests
 evaluations/<teacher>/<manner>/<chunk>.safetensors   a teacher's vectors of evaluation texts: asked for, and paid, once
 evaluations/<teacher>/<manner>/<chunk>.texts         the texts' digests; a chunk exists when, and only when, this object exists
+evaluations/<teacher>/<manner>/<chunk>.failed        digests of texts that it has no vector of, with the reason
 scores/<model>/<task>.json                           a model's scores on a task: measured once, whatever run asks
 scores/<model>/bases-<texts>.safetensors             strongest directions of a model's vectors of some texts
 runs/<run>/recipe.json                               the recipe as run
@@ -29,6 +30,7 @@ runs/<run>/exported.json                             what was exported: checkpoi
 runs/<run>/measured/<what>.json                      what was measured of the student besides its scores, for the report
 runs/<run>/report/…                                  index.html, report.md, results.json, scores.png
 runs/<run>/report/mteb/results/<model>/<revision>/…  <task>.json and model_meta.json, as mteb's leaderboard takes them
+runs/<run>/report/mteb-local/results/…               the same of tasks whose data is not the hub's: not for the leaderboard
 runs/<run>/finished.json                             written last
 ```
 
@@ -165,6 +167,15 @@ def chunk_of_texts(key: str) -> str | None:
     return name.removesuffix(".texts") if name.endswith(".texts") else None
 
 
+def kept_failures(fingerprint: str, manner: str, chunk: str) -> str:
+    return f"{kept_chunks(fingerprint, manner)}/{short(chunk)}.failed"
+
+
+def is_failures(key: str) -> bool:
+    """Whether an object below :func:`kept_chunks` names texts that failed."""
+    return key.endswith(".failed")
+
+
 def kept_score(model: str, task: str) -> str:
     return f"scores/{short(model)}/{short(task)}.json"
 
@@ -249,8 +260,8 @@ def run_report(name: str) -> str:
     return f"{run(name)}/report"
 
 
-def run_mteb(name: str, model: str, revision: str, file: str) -> str:
-    return f"{run_report(name)}/mteb/results/{model}/{revision}/{file}"
+def run_mteb(name: str, model: str, revision: str, file: str, *, from_hub: bool) -> str:
+    return f"{run_report(name)}/{'mteb' if from_hub else 'mteb-local'}/results/{model}/{revision}/{file}"
 
 
 def run_finished(name: str) -> str:

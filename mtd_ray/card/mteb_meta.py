@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from mtd_ray.card.origins import is_on_a_hub, public_name
-from mtd_ray.config import StudentConfig
-from mtd_ray.licenses import hub_license
+from mtd_ray.config import ExportDtype, StudentConfig
+from mtd_ray.licenses import mteb_license
 
-_LICENSES_OF_MTEB = re.compile(
-    r"mit|apache-2\.0|bsd-3-clause|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-4\.0|cc-by(-sa)?-3\.0|l?gpl-3\.0|gemma|mpl-2\.0"
-)
+_BYTES: Mapping[ExportDtype, int] = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,7 @@ class LeaderboardEntry:
         released: date, ``YYYY-MM-DD``.
         parameters: of the transformer and the default head.
         languages: ISO 639-3 with script, such as ``eng-Latn``.
+        dtype: in which the weights are stored.
         trained_on: names of mteb's tasks whose training data the student or its teachers saw; None where nobody knows.
     """
 
@@ -39,10 +38,10 @@ class LeaderboardEntry:
     languages: tuple[str, ...] = ("eng-Latn",)
     trained_on: tuple[str, ...] | None = None
     task_prompts: Mapping[str, str] | None = None
+    dtype: ExportDtype = "float32"
 
     def fields(self) -> dict[str, Any]:
         """``ModelMeta``'s fields but its loader, as JSON values."""
-        known, _ = hub_license(self.license)
         backbone = self.student.base_model_name or public_name(self.student.model)
         return {
             "name": self.name,
@@ -50,10 +49,10 @@ class LeaderboardEntry:
             "release_date": self.released,
             "languages": list(self.languages),
             "n_parameters": self.parameters,
-            "memory_usage_mb": round(4 * self.parameters / 2**20),
+            "memory_usage_mb": round(_BYTES[self.dtype] * self.parameters / 2**20),
             "max_tokens": self.student.max_tokens,
             "embed_dim": self.student.export_head,
-            "license": known if _LICENSES_OF_MTEB.fullmatch(known) else f"https://huggingface.co/{self.name}",
+            "license": mteb_license(self.license) or f"https://huggingface.co/{self.name}",
             "open_weights": True,
             "public_training_code": None,
             "public_training_data": None,

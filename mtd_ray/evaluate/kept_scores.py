@@ -1,19 +1,21 @@
 """Scores that were measured once: kept in the store under what decides them, so that no run measures them again.
 
-A record belongs to a model's content and a task's content, not to a run. It holds a score per view; views that are asked for later
-are added to it.
+A record belongs to a model's content and a task's content, not to a run, and says nothing of how somebody calls the model. It holds
+a score per view; views that are asked for later are added to it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mtd_ray import layout
 from mtd_ray.config import fingerprint
 from mtd_ray.errors import EvaluationError
+from mtd_ray.evaluate.models.base import Asked, Side
+from mtd_ray.evaluate.models.prompts import name_of_chosen
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.views import View
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
     from mtd_ray.objects import ObjectStore
 
 Interval = tuple[float, float]
-_DERIVED = ("cut", "pca")
+# Raised when a record has another shape, or when the same vectors get another score: by forms, bases, or what items are.
+_FORMAT = 2
+_SIDES: tuple[Side, ...] = ("query", "document", None)
+# Of a score, what is the same in nearly all views.
+_COMMON = ("gold", "groups", "lengths")
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,15 @@ class KeptScore:
     """A model's scores on a task.
 
     Attributes:
-        model, task: what they are called; for people who read the record.
+        task: its name; for people who read the record.
         sizes: of all vectors that the model gives, ascending; empty as long as only some were asked for.
-        meta: the model as mteb describes one (``ModelMeta.to_dict()``).
+        meta: the model as mteb describes one, see :func:`mtd_ray.evaluate.mteb_results.described`.
         scores: per view.
         intervals: per view, the score's 95 % interval, where it has one.
-        origin: what the ``cut`` and ``pca`` views were made from: the largest size, and the texts of the bases. Empty without them.
+        origin: what the ``cut`` and ``pca`` views were made from: the largest size, the texts of the bases and their prompt. Empty
+            without them.
     """
 
-    model: str
     task: str
     sizes: tuple[int, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
@@ -50,8 +56,8 @@ class KeptScore:
         """The record without the views that were made from something else."""
         if self.origin == origin:
             return self
-        scores = {view: score for view, score in self.scores.items() if view.form not in _DERIVED}
-        intervals = {view: bounds for view, bounds in self.intervals.items() if view.form not in _DERIVED}
+        scores = {view: score for view, score in self.scores.items() if not view.derived}
+        intervals = {view: bounds for view, bounds in self.intervals.items() if not view.derived}
         return replace(self, scores=scores, intervals=intervals, origin="")
 
     def joined(self, newer: KeptScore) -> KeptScore:
@@ -67,17 +73,24 @@ class KeptScore:
 
     def to_json(self) -> dict[str, Any]:
         """What :meth:`from_json` reads."""
-        about = {"model": self.model, "task": self.task, "sizes": self.sizes, "origin": self.origin, "meta": self.meta}
-        views = {str(view): self.scores[view].to_json() | {"interval": self.intervals.get(view)} for view in sorted(self.scores)}
-        return about | {"views": views}
+        common: list[dict[str, Any]] = []
+        views: dict[str, Any] = {}
+        for view in sorted(self.scores):
+            entry = self.scores[view].to_json() | {"interval": self.intervals.get(view)}
+            shared = {name: entry.pop(name) for name in _COMMON}
+            if shared not in common:
+                common.append(shared)
+            views[str(view)] = entry | {"common": common.index(shared)}
+        about = {"task": self.task, "sizes": self.sizes, "origin": self.origin, "meta": self.meta}
+        return about | {"common": common, "views": views}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> KeptScore:
         """Read :meth:`to_json`'s value."""
-        views = {View.parse(text): entry for text, entry in value["views"].items()}
+        common = [{name: tuple(shared[name]) for name in _COMMON} for shared in value["common"]]
+        views = {View.parse(text): entry | common[entry["common"]] for text, entry in value["views"].items()}
         bounds = {view: entry["interval"] for view, entry in views.items() if entry["interval"] is not None}
         return cls(
-            model=value["model"],
             task=value["task"],
             sizes=tuple(value["sizes"]),
             meta=value["meta"],
@@ -87,9 +100,24 @@ class KeptScore:
         )
 
 
-def score_key(identity: str, task: Task) -> str:
-    """Where the scores of a model of this identity are kept. The task's name is part of it, for a prompt may be chosen by it."""
-    return layout.kept_score(identity, fingerprint([task.name, task.type, task.identity]))
+def score_key(identity: str, prompts: Mapping[str, str], task: Task) -> str:
+    """Where the scores of a model of this identity are kept.
+
+    Args:
+        prompts: names of the model's prompts that are chosen, by mteb's keys. Those that stand before no text of the task do not
+            count. The task's name does, for by it the model itself may have a prompt.
+    """
+    asked = [Asked(single.name, single.type, side) for single in _singles(task) for side in _SIDES]
+    chosen = [name_of_chosen(prompts, one) for one in asked]
+    return layout.kept_score(identity, fingerprint([_FORMAT, task.name, task.type, task.identity, chosen]))
+
+
+def _singles(task: Task) -> Iterator[Task]:
+    """The tasks by whose names and types vectors are asked for."""
+    for part in task.parts:
+        yield from _singles(part)
+    if not task.parts:
+        yield task
 
 
 def find_score(store: ObjectStore, key: str) -> KeptScore | None:
@@ -103,7 +131,7 @@ def find_score(store: ObjectStore, key: str) -> KeptScore | None:
         return None
     try:
         return KeptScore.from_json(json.loads(stored))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise EvaluationError(f"{store.url}/{key} is damaged ({error!r}): delete it and evaluate again") from None
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mtd_ray.config import Form
 from mtd_ray.evaluate.kept_scores import KeptScore, find_score, keep_score, score_key
-from mtd_ray.evaluate.measuring.bases import BasesOf, CorpusTexts
+from mtd_ray.evaluate.measuring.bases import AS_DOCUMENTS, BasesOf, CorpusTexts
 from mtd_ray.evaluate.models.base import Access, Measured
+from mtd_ray.evaluate.models.prompts import name_of_chosen
 from mtd_ray.evaluate.tasks.task import Task
 from mtd_ray.evaluate.views import View, views_for
 
@@ -40,7 +41,7 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        return score_key(self.identity, self.task)
+        return score_key(self.identity, self.model.prompts, self.task)
 
     @property
     def name(self) -> str:
@@ -62,7 +63,11 @@ class Measurement:
         """What must be fitted before it can run, or read while it does."""
         if self.texts is None or not any(view.form == "pca" for view in self.missing or ()):
             return None
-        return BasesOf(self.identity, self.model.sizes, self.texts)
+        return BasesOf(self.identity, self.model.sizes, self.texts, self._prompt_of_bases)
+
+    def without(self, form: Form) -> Measurement:
+        """The same in the other forms."""
+        return replace(self, forms=tuple(other for other in self.forms if other != form))
 
     def wanted(self, sizes: Sequence[int]) -> tuple[View, ...]:
         """All views of a model of these sizes."""
@@ -88,13 +93,13 @@ class Measurement:
             MtdError: the model or the task cannot be opened, or a text cannot be embedded.
         """
         from mtd_ray.evaluate.measuring.measure import measure  # mteb takes seconds to import, and only here
-        from mtd_ray.evaluate.mteb_results import model_meta
+        from mtd_ray.evaluate.mteb_results import described
 
         with self.model.open(store, access) as encoder:
             views = self.missing_of(encoder.sizes)
             bases = self.bases.read(store) if self.bases is not None else {}
             scores = measure(encoder, self.task.open(store), views, bases=bases)
-            meta = model_meta(encoder.about)
+            meta = described(encoder.about)
         return self.outcome(keep_score(store, self.key, self._record(encoder.sizes, meta, scores)))
 
     def _record(self, sizes: tuple[int, ...], meta: dict[str, Any], scores: Mapping[View, TaskScore]) -> KeptScore:
@@ -102,17 +107,20 @@ class Measurement:
 
         bounds = {view: interval(score) for view, score in scores.items()}
         return KeptScore(
-            model=self.model.name,
             task=self.task.name,
             sizes=() if self.model.sizes else sizes,
             meta=meta,
             scores=scores,
             intervals={view: found for view, found in bounds.items() if found is not None},
-            origin=self._origin(sizes) if any(view.form in ("cut", "pca") for view in scores) else "",
+            origin=self._origin(sizes) if any(view.derived for view in scores) else "",
         )
 
     def _origin(self, sizes: Sequence[int]) -> str:
-        return f"{max(sizes)} {self.texts.digest if self.texts is not None else ''}"
+        return f"{max(sizes)} {self.texts.digest if self.texts is not None else ''} {self._prompt_of_bases!r}"
+
+    @property
+    def _prompt_of_bases(self) -> str | None:
+        return name_of_chosen(self.model.prompts, AS_DOCUMENTS)
 
 
 def planned(
@@ -125,5 +133,5 @@ def planned(
         MtdError: the model is not there.
     """
     identity = model.identity(store)
-    known = [find_score(store, score_key(identity, task)) or KeptScore(model.name, task.name) for task in tasks]
+    known = [find_score(store, score_key(identity, model.prompts, task)) or KeptScore(task.name) for task in tasks]
     return [Measurement(model, task, forms, identity, found, texts) for task, found in zip(tasks, known, strict=True)]

@@ -15,7 +15,7 @@ from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill.checkpoints.checkpoint import Checkpoint, Checkpoints, Position
 from mtd_ray.encoder import StudentEncoder
-from mtd_ray.evaluate.models import TextEncoder, opened_student
+from mtd_ray.evaluate.models import Published, TextEncoder, opened_student
 from mtd_ray.evaluate.tasks import PairsTask
 from mtd_ray.evaluate.views import View
 from mtd_ray.export import export_student
@@ -82,7 +82,7 @@ def _measured(store: ObjectStore, recipe: Recipe, manifest: Manifest, checkpoint
 
 def _encoder(recipe: Recipe, folder: str, attempt: str, size: int) -> TextEncoder:
     encoder = StudentEncoder.load(folder, device="cpu")
-    return opened_student(encoder, name=recipe.run_name, revision=attempt, sizes=(size,), prompts=recipe.evaluate.prompts)
+    return opened_student(encoder, Published(recipe.run_name, attempt), sizes=(size,), prompts=recipe.evaluate.prompts)
 
 
 def _keep_score(store: ObjectStore, recipe: Recipe, position: Position, record: dict[str, Any]) -> None:

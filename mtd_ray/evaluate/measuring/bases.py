@@ -24,9 +24,11 @@ from mtd_ray.evaluate.models.base import Access, Asked, Measured
 if TYPE_CHECKING:
     from mtd_ray.objects import ObjectStore
 
+# Raised when bases are fitted in another way, and with it that of kept scores, some of which are made with them.
+_FORMAT = 1
 _ROWS = 4_096
 _SHARDS = 4
-_AS_DOCUMENTS = Asked(task="", type="Retrieval", side="document")
+AS_DOCUMENTS = Asked(task="", type="Retrieval", side="document")
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,18 @@ class CorpusTexts:
 class BasesOf:
     """The bases of one model for some sizes, in the store.
 
-    ``identity`` is the model's, ``sizes`` those of all its vectors that are measured.
+    ``identity`` is the model's, ``sizes`` those of all its vectors that are measured, ``prompt`` the name of the prompt that is
+    chosen for documents, None where none is.
     """
 
     identity: str
     sizes: tuple[int, ...]
     texts: CorpusTexts
+    prompt: str | None = None
 
     @property
     def key(self) -> str:
-        return layout.kept_bases(self.identity, fingerprint([self.texts.digest, list(self.sizes)]))
+        return layout.kept_bases(self.identity, fingerprint([_FORMAT, self.texts.digest, list(self.sizes), self.prompt]))
 
     def read(self, store: ObjectStore) -> Mapping[int, NDArray[np.float32]]:
         """Size → (largest, size), for every size below the largest for which the texts are enough.
@@ -103,6 +107,6 @@ class BasesOf:
             return
         largest = max(self.sizes)
         with model.open(store, access) as encoder:
-            vectors = encoder.encode(self.texts.read(store), _AS_DOCUMENTS)[largest]
+            vectors = encoder.encode(self.texts.read(store), AS_DOCUMENTS)[largest]
         bases = fit_pca(vectors, [size for size in self.sizes if size < largest and size <= len(vectors)])
         store.put(self.key, save({str(size): np.ascontiguousarray(basis) for size, basis in bases.items()}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mtd_ray.evaluate.models.base import About, Access, Asked, Measured, Role, Side, TextEncoder
+from mtd_ray.evaluate.models.base import About, Access, Asked, Measured, Published, Role, Side, TextEncoder
 from mtd_ray.evaluate.models.concatenated import ConcatenatedTeachers
 from mtd_ray.evaluate.models.exported import ExportedStudent
 from mtd_ray.evaluate.models.folder import ModelFolder
@@ -19,6 +19,7 @@ __all__ = [
     "Measured",
     "MeasuredTeacher",
     "ModelFolder",
+    "Published",
     "Role",
     "Side",
     "TextEncoder",

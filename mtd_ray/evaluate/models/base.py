@@ -36,9 +36,9 @@ class Access:
 
 @dataclass(frozen=True)
 class About:
-    """What mteb's leaderboard and a reader need to know of a model to get the same scores again.
+    """What a reader needs to know of a model to get the same scores again.
 
-    ``name`` is ``organization/model``; ``prompts`` are the model's own, by their names.
+    ``name`` and ``revision`` as in :class:`Published`; ``prompts`` are the model's own, by their names.
     """
 
     name: str
@@ -46,8 +46,16 @@ class About:
     max_tokens: int | None
     dtype: str
     prompts: Mapping[str, str] = field(default_factory=dict)
-    license: str | None = None
     parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """What mteb's leaderboard calls a model: ``organization/model``, and its licence as its owner writes it."""
+
+    name: str
+    revision: str
+    license: str | None = None
 
 
 class TextEncoder(Protocol):
@@ -60,6 +68,11 @@ class TextEncoder(Protocol):
 
     @property
     def about(self) -> About: ...
+
+    @property
+    def device(self) -> str:
+        """Where its vectors may be compared, as PyTorch names it: where it computes; ``cpu`` for what is not computed here."""
+        ...
 
     def prompt(self, asked: Asked) -> str:
         """What is put before a text that is embedded for this; recorded with every score."""
@@ -82,6 +95,7 @@ class Measured(Protocol):
         cpus, gpus: what one measurement takes to run.
         teacher_names: whom of the recipe it may ask.
         sizes: sizes of its vectors, ascending; empty where only the loaded model knows.
+        prompts: names of its prompts that are chosen, by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
     """
 
     @property
@@ -98,9 +112,17 @@ class Measured(Protocol):
     def teacher_names(self) -> tuple[str, ...]: ...
     @property
     def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def prompts(self) -> Mapping[str, str]: ...
 
     def identity(self, store: ObjectStore) -> str:
-        """Digest of everything that decides its vectors: weights, prompts, maximum length, dtype."""
+        """Digest of everything that decides its vectors but which prompts are chosen: weights, its own prompts, maximum length,
+        dtype.
+        """
+        ...
+
+    def published(self, store: ObjectStore) -> Published:
+        """What it is called where its results are published; models of the same identity may be called differently."""
         ...
 
     def open(self, store: ObjectStore, access: Access) -> AbstractContextManager[TextEncoder]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mtd_ray import layout
 from mtd_ray.config import Teacher, fingerprint
-from mtd_ray.evaluate.models.base import About, Access, Asked, TextEncoder
+from mtd_ray.evaluate.models.base import About, Access, Asked, Published, TextEncoder
 from mtd_ray.evaluate.models.teacher import MeasuredTeacher
 from mtd_ray.evaluate.vectors import Vectors, concatenated
 from mtd_ray.teachers.shorten import shorten
@@ -37,16 +37,24 @@ class ConcatenatedTeachers:
     def sizes(self) -> tuple[int, ...]:
         return (sum(teacher.config.part_dimensions for teacher in self.teachers),)
 
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        return {}
+
     def identity(self, store: ObjectStore) -> str:
         configs = [teacher.config for teacher in self.teachers]
         parts = [[config.weight, config.part_dimensions, config.target_shorten] for config in configs]
         return fingerprint([[teacher.identity(store) for teacher in self.teachers], parts])
 
+    def published(self, store: ObjectStore) -> Published:
+        return Published("mtd-ray/concatenated-teachers", layout.short(self.identity(store)))
+
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
         with ExitStack() as stack:
-            encoders = [stack.enter_context(teacher.open(store, access)) for teacher in self.teachers]
-            about = About("mtd-ray/concatenated-teachers", layout.short(self.identity(store)), None, "float32")
+            encoders = [stack.enter_context(teacher.read(store, access)) for teacher in self.teachers]
+            published = self.published(store)
+            about = About(published.name, published.revision, None, "float32")
             yield _SideBySide(self.sizes, about, tuple(teacher.config for teacher in self.teachers), encoders)
 
 
@@ -56,6 +64,7 @@ class _SideBySide:
     about: About
     configs: tuple[Teacher, ...]
     encoders: Sequence[TextEncoder]
+    device: str = "cpu"
 
     def prompt(self, asked: Asked) -> str:
         """The teachers' prompts, of which those that differ stand one behind the other."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.models.base import Access, TextEncoder
+from mtd_ray.evaluate.models.base import Access, Published, TextEncoder
 from mtd_ray.evaluate.models.exported import ExportedStudent
 from mtd_ray.evaluate.models.names import key_of
 from mtd_ray.objects import ObjectStore
@@ -32,6 +32,7 @@ class PublishedModel:
     role: Literal["model"] = "model"
     sizes: tuple[int, ...] = ()
     teacher_names: tuple[str, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:
@@ -44,17 +45,22 @@ class PublishedModel:
             StorageError: nothing is published there.
             EvaluationError: it has no heads.
         """
+        from mtd_ray.encoder.heads import size_of_head  # brings PyTorch
+
         store, student = self._place()
-        modules = json.loads(store.get(f"{student.prefix}/modules.json"))
-        sizes = [path.removeprefix("2_Dense_") for module in modules if (path := str(module["path"])).startswith("2_Dense_")]
-        if not sizes or not sizes[0].isdigit():
+        size = size_of_head(json.loads(store.get(f"{student.prefix}/modules.json")))
+        if size is None:
             raise EvaluationError(f"{self.url} is not an exported student: its modules.json names no head 2_Dense_SIZE")
-        return int(sizes[0])
+        return size
 
     def identity(self, store: ObjectStore) -> str:
         """Of the published files, as of a run's own student, so that what is known of one is known of the other."""
         own, student = self._place()
         return student.identity(own)
+
+    def published(self, store: ObjectStore) -> Published:
+        own, student = self._place()
+        return student.published(own)
 
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
@@ -64,8 +70,8 @@ class PublishedModel:
 
     def _place(self) -> tuple[ObjectStore, ExportedStudent]:
         """The store, and the student in it."""
-        run = ObjectStore(self.url)
-        if run.exists(f"{_STUDENT}/manifest.json"):
-            return run, ExportedStudent("student", _STUDENT, (), self.cpus, self.gpus)
-        above, _, last = self.url.rstrip("/").rpartition("/")
-        return ObjectStore(above), ExportedStudent("student", last, (), self.cpus, self.gpus)
+        store, prefix = ObjectStore(self.url), _STUDENT
+        if not store.exists(f"{prefix}/manifest.json"):
+            above, _, prefix = self.url.rstrip("/").rpartition("/")
+            store = ObjectStore(above)
+        return store, ExportedStudent("student", f"local/{self.label}", prefix, (), self.cpus, self.gpus)

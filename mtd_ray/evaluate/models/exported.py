@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from mtd_ray import layout
 from mtd_ray.config import fingerprint
-from mtd_ray.evaluate.models.base import Access, TextEncoder
+from mtd_ray.evaluate.models.base import Access, Published, TextEncoder
 from mtd_ray.evaluate.models.fetched import fetched_student
 from mtd_ray.publish import published_files
 
@@ -23,12 +22,14 @@ class ExportedStudent:
     """A published student.
 
     Attributes:
+        published_name: ``organization/model``, what mteb's leaderboard would call it.
         prefix: where in the store it is published.
         sizes: of the vectors that are measured; empty for all of its heads.
         prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
     """
 
     role: Literal["student", "untrained"]
+    published_name: str
     prefix: str
     sizes: tuple[int, ...]
     cpus: float
@@ -45,8 +46,12 @@ class ExportedStudent:
         return self.role
 
     def identity(self, store: ObjectStore) -> str:
-        """Of the published files, which the model card is not among, and the prompts chosen."""
-        return fingerprint([published_files(store, self.prefix), dict(self.prompts)])
+        """Of the published files, which the model card is not among."""
+        return fingerprint(published_files(store, self.prefix))
+
+    def published(self, store: ObjectStore) -> Published:
+        """Raises StorageError when it is not in the store."""
+        return Published(self.published_name, layout.short(self.identity(store)))
 
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
@@ -54,10 +59,4 @@ class ExportedStudent:
         from mtd_ray.evaluate.models.opened import opened_student
 
         encoder = StudentEncoder.load(fetched_student(store, self.prefix))
-        revision = layout.short(self.identity(store))
-        yield opened_student(encoder, name=self._published_name, revision=revision, sizes=self.sizes, prompts=self.prompts)
-
-    @property
-    def _published_name(self) -> str:
-        run = PurePosixPath(self.prefix).parent.name
-        return f"mtd-ray/{run}" if self.role == "student" else f"mtd-ray/{run}-{self.role}"
+        yield opened_student(encoder, self.published(store), sizes=self.sizes, prompts=self.prompts)

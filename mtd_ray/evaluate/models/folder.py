@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mtd_ray import layout
 from mtd_ray.config import fingerprint
-from mtd_ray.evaluate.models.base import Access, Role, TextEncoder
+from mtd_ray.evaluate.models.base import Access, Published, Role, TextEncoder
 from mtd_ray.evaluate.models.names import key_of, published_name
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ class ModelFolder:
         return key_of(self.name)
 
     def identity(self, store: ObjectStore) -> str:
-        """Of the files that decide the vectors; a hub model is brought to this machine for it."""
+        """Of the files that decide the vectors, dtype and limit; a hub model is brought to this machine for it."""
         from mtd_ray.encoder.files import content_of, local_copy
 
         files = content_of(local_copy(self.model, self.revision))
-        return fingerprint([files, dict(self.prompts), self.dtype, self.max_tokens])
+        return fingerprint([files, self.dtype, self.max_tokens])
+
+    def published(self, store: ObjectStore) -> Published:
+        """A folder's revision is of its content."""
+        return Published(published_name(self.model, "local"), self.revision or layout.short(self.identity(store)))
 
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
@@ -59,11 +63,10 @@ class ModelFolder:
         from mtd_ray.encoder.heads import head_sizes
         from mtd_ray.evaluate.models.opened import opened_plain, opened_student
 
-        folder = local_copy(self.model, self.revision)
-        name, revision = published_name(self.model, "local"), self.revision or layout.short(self.identity(store))
+        folder, published = local_copy(self.model, self.revision), self.published(store)
         if head_sizes(folder):
             student = StudentEncoder.load(folder, dtype=self.dtype, max_tokens=self.max_tokens)
-            yield opened_student(student, name=name, revision=revision, sizes=self.sizes, prompts=self.prompts, dtype=self.dtype)
+            yield opened_student(student, published, sizes=self.sizes, prompts=self.prompts, dtype=self.dtype)
         else:
             encoder = Encoder.load(str(folder), max_tokens=self.max_tokens, dtype=self.dtype)
-            yield opened_plain(encoder, name=name, revision=revision, prompts=self.prompts, dtype=self.dtype)
+            yield opened_plain(encoder, published, prompts=self.prompts, dtype=self.dtype)

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 
 def models_of(recipe: Recipe) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
-    """The student at every size, the untrained student at its default size and, with ``evaluate.baselines``, every teacher; then
-    all teachers side by side, which read the vectors that the single ones leave and so come after them.
+    """The student at every size, the untrained student at its default size and, with ``evaluate.baselines``, every teacher that a
+    stage learns from; then these side by side, which read the vectors that the single ones leave and so come after them.
     """
     run, student, prompts = recipe.run_name, recipe.student, recipe.evaluate.prompts
     cpus, gpus = recipe.train.num_cpus, recipe.train.num_gpus
     students = (
-        ExportedStudent("student", layout.run_student(run), tuple(sorted(student.heads)), cpus, gpus, prompts),
-        ExportedStudent("untrained", layout.run_untrained(run), (student.export_head,), cpus, gpus, prompts),
+        ExportedStudent("student", f"mtd-ray/{run}", layout.run_student(run), tuple(sorted(student.heads)), cpus, gpus, prompts),
+        ExportedStudent(
+            "untrained", f"mtd-ray/{run}-untrained", layout.run_untrained(run), (student.export_head,), cpus, gpus, prompts
+        ),
     )
     if not recipe.evaluate.baselines:
         return students, ()
-    teachers = tuple(MeasuredTeacher(name, config) for name, config in recipe.teachers.items())
+    teachers = tuple(MeasuredTeacher(name, recipe.teachers[name]) for name in recipe.used_teachers)
     return (*students, *teachers), (ConcatenatedTeachers(teachers),) if len(teachers) > 1 else ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mtd_ray.evaluate.models.base import About, Asked
+from mtd_ray.evaluate.models.base import About, Asked, Published
 from mtd_ray.evaluate.models.prompts import prompt_of
 from mtd_ray.evaluate.vectors import Vectors
 
@@ -27,6 +27,7 @@ class OpenedModel:
 
     sizes: tuple[int, ...]
     about: About
+    device: str
     embed: Callable[[Sequence[str], str], dict[int, Vectors]]
     count: Callable[[Sequence[str]], list[int]]
     chosen: Mapping[str, str] = field(default_factory=dict)
@@ -44,9 +45,8 @@ class OpenedModel:
 
 def opened_student(
     encoder: StudentEncoder,
+    published: Published,
     *,
-    name: str,
-    revision: str,
     sizes: Sequence[int] = (),
     prompts: Mapping[str, str] | None = None,
     dtype: str = "float32",
@@ -54,15 +54,16 @@ def opened_student(
     """A loaded student.
 
     Args:
-        name, revision: as in :class:`About`.
+        published: what it is called.
         sizes: of its vectors; all of its heads where there are none.
         prompts: names of the student's prompts by mteb's keys, see :func:`mtd_ray.evaluate.models.prompts.prompt_of`.
     """
     asked = tuple(sorted(sizes)) or encoder.heads
-    about = About(name, revision, encoder.max_tokens, dtype, encoder.prompts, parameters=encoder.parameters)
+    about = About(published.name, published.revision, encoder.max_tokens, dtype, encoder.prompts, parameters=encoder.parameters)
     return OpenedModel(
         sizes=asked,
         about=about,
+        device=str(encoder.device),
         embed=lambda texts, prompt: encoder.encode(texts, heads=asked, prompt=prompt),
         count=lambda texts: encoder.count_tokens(texts, cut=False),
         chosen=dict(prompts or {}),
@@ -70,14 +71,15 @@ def opened_student(
 
 
 def opened_plain(
-    encoder: Encoder, *, name: str, revision: str, prompts: Mapping[str, str] | None = None, dtype: str = "float32"
+    encoder: Encoder, published: Published, *, prompts: Mapping[str, str] | None = None, dtype: str = "float32"
 ) -> OpenedModel:
     """A loaded sentence-transformers model without heads of several sizes."""
     size = encoder.dimension
     own = encoder.prompts
     return OpenedModel(
         sizes=(size,),
-        about=About(name, revision, encoder.max_tokens, dtype, own, parameters=encoder.parameters),
+        about=About(published.name, published.revision, encoder.max_tokens, dtype, own, parameters=encoder.parameters),
+        device=str(encoder.device),
         embed=lambda texts, prompt: {size: encoder.encode(texts, prompt=prompt)},
         count=lambda texts: encoder.count_tokens(texts, cut=False),
         chosen=dict(prompts or {}),

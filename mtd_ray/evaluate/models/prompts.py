@@ -39,11 +39,21 @@ def prompt_of(prompts: Mapping[str, str], chosen: Mapping[str, str], asked: Aske
     Raises:
         EvaluationError: a prompt is chosen that the model does not have.
     """
-    keys = _keys(asked)
-    for key in (*keys, asked.side):
-        if key is not None and key in chosen:
-            return _named(prompts, key, chosen[key])
-    return next((prompts[name] for name in (*keys, *_USUAL[asked.side]) if name in prompts), default)
+    key = key_of_chosen(chosen, asked)
+    if key is not None:
+        return _named(prompts, key, chosen[key])
+    return next((prompts[name] for name in (*_keys(asked), *_USUAL[asked.side]) if name in prompts), default)
+
+
+def key_of_chosen(chosen: Mapping[str, str], asked: Asked) -> str | None:
+    """By which key of ``chosen`` a text's prompt is chosen, see :func:`prompt_of`; None where nothing is."""
+    return next((key for key in (*_keys(asked), asked.side) if key is not None and key in chosen), None)
+
+
+def name_of_chosen(chosen: Mapping[str, str], asked: Asked) -> str | None:
+    """The name of the prompt that is chosen, which with the model's content decides its text; None where nothing is chosen."""
+    key = key_of_chosen(chosen, asked)
+    return None if key is None else chosen[key]
 
 
 def _keys(asked: Asked) -> list[str]:

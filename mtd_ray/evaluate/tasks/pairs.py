@@ -10,6 +10,7 @@ from mtd_ray.evaluate.tasks.places import DEFAULT, OWN_SPLIT
 from mtd_ray.evaluate.tasks.texts import RetrievalTexts
 
 if TYPE_CHECKING:
+    from mtd_ray.evaluate.tasks.task import Task
     from mtd_ray.objects import ObjectStore
 
 
@@ -27,6 +28,14 @@ class PairsTask:
     @property
     def type(self) -> str:
         return "Retrieval"
+
+    @property
+    def parts(self) -> tuple[Task, ...]:
+        return ()
+
+    @property
+    def from_hub(self) -> bool:
+        return False
 
     def open(self, store: ObjectStore) -> Any:
         """Raises CorpusError when the pairs are not those that were built, EvaluationError when nothing can be ranked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ class Task(Protocol):
         type: mteb's name of its type.
         identity: digest, or revision, of everything that decides its scores besides the model: its data, and mteb's version where
             mteb decides.
+        parts: the tasks whose mean it is; none for a single one.
+        from_hub: whether all of its data is what mteb names on the hub, so that others can get the same scores.
     """
 
     @property
@@ -27,6 +30,10 @@ class Task(Protocol):
     def type(self) -> Type: ...
     @property
     def identity(self) -> str: ...
+    @property
+    def parts(self) -> Sequence[Task]: ...
+    @property
+    def from_hub(self) -> bool: ...
 
     def open(self, store: ObjectStore) -> Any:
         """The ``mteb.AbsTask`` with its data loaded, so that ``mteb.evaluate`` needs no hub.

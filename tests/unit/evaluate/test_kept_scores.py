@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ class NamedData:
     name: str = "SciFact"
     type: str = "Retrieval"
     identity: str = "one"
+    parts: tuple[NamedData, ...] = ()
+    from_hub: bool = True
 
     def open(self, store: ObjectStore) -> Any:
         raise NotImplementedError
@@ -28,28 +31,66 @@ SCORE = TaskScore(0.5, "query", (0.4, 0.6), groups=(0, 0), lengths=(12, 90), pro
 
 
 def record(*views: str, main: float = 0.5, sizes: tuple[int, ...] = (), origin: str = "") -> KeptScore:
-    return KeptScore("model", "task", sizes, scores={View.parse(view): TaskScore(main) for view in views}, origin=origin)
+    return KeptScore("task", sizes, scores={View.parse(view): TaskScore(main) for view in views}, origin=origin)
 
 
 def test_what_is_kept_is_found_whole(local_store: ObjectStore) -> None:
-    kept = KeptScore(
-        "model", "task", (8, 16), {"name": "a/b"}, {View(8): SCORE, View(8, "pca"): SCORE}, {View(8): (0.4, 0.6)}, "16 x"
-    )
+    kept = KeptScore("task", (8, 16), {"max_tokens": 8}, {View(8): SCORE, View(8, "pca"): SCORE}, {View(8): (0.4, 0.6)}, "16 x")
     assert keep_score(local_store, "scores/a/b.json", kept) == kept
     assert find_score(local_store, "scores/a/b.json") == kept
     assert find_score(local_store, "scores/a/c.json") is None
 
 
+def test_what_all_views_have_in_common_is_kept_once(local_store: ObjectStore) -> None:
+    gold = tuple(number / 1000 for number in range(1000))
+    score = TaskScore(0.5, "pair", gold[::-1], gold, groups=(0,) * 1000, lengths=(7,) * 1000)
+    odd = replace(score, items=(), gold=(), groups=(), lengths=())
+    kept = KeptScore("task", scores={View(size): score for size in range(1, 24)} | {View(24): odd})
+    keep_score(local_store, "key", kept)
+    assert find_score(local_store, "key") == kept
+    stored = json.loads(local_store.get("key"))
+    assert [len(common["gold"]) for common in stored["common"]] == [1000, 0]
+    assert "gold" not in stored["views"]["23"]
+
+
 def test_each_thing_that_decides_a_score_has_a_key_of_its_own() -> None:
     keys = {
-        score_key("student", NamedData()),
-        score_key("other", NamedData()),
-        score_key("student", NamedData(name="Other")),
-        score_key("student", NamedData(type="STS")),
-        score_key("student", NamedData(identity="two")),
+        score_key("student", {}, NamedData()),
+        score_key("other", {}, NamedData()),
+        score_key("student", {}, NamedData(name="Other")),
+        score_key("student", {}, NamedData(type="STS")),
+        score_key("student", {}, NamedData(identity="two")),
     }
     assert len(keys) == 5
-    assert score_key("student", NamedData()) in keys
+    assert score_key("student", {}, NamedData()) in keys
+
+
+@pytest.mark.parametrize(
+    "key", ["SciFact", "SciFact-query", "SciFact-document", "Retrieval", "Retrieval-query", "query", "document"]
+)
+def test_a_prompt_that_a_task_gets_is_part_of_its_key(key: str) -> None:
+    keys = {score_key("student", chosen, NamedData()) for chosen in ({}, {key: ""}, {key: "a"}, {key: "b"})}
+    assert len(keys) == 4
+
+
+def test_a_prompt_of_other_tasks_changes_nothing() -> None:
+    plain = score_key("student", {}, NamedData())
+    assert score_key("student", {"STS": "a", "NFCorpus": "a", "Reranking-query": "a"}, NamedData()) == plain
+    narrow = {"SciFact-query": "a", "SciFact-document": "b", "SciFact": "c"}
+    assert score_key("student", narrow, NamedData()) == score_key("student", narrow | {"Retrieval": "d", "query": "e"}, NamedData())
+
+
+def test_prompts_of_a_task_made_of_tasks_are_its_parts() -> None:
+    whole = NamedData("Mean", "Retrieval", parts=(NamedData("Mean of some", parts=(NamedData("One", "STS"),)), NamedData("Two")))
+    keys = {score_key("student", chosen, whole) for chosen in ({}, {"STS": "a"}, {"One": "b"}, {"Two-query": "c"})}
+    assert len(keys) == 4
+    assert score_key("student", {"Mean": "a", "Classification": "a"}, whole) == score_key("student", {}, whole)
+
+
+def test_records_of_another_format_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = score_key("student", {}, NamedData())
+    monkeypatch.setattr("mtd_ray.evaluate.kept_scores._FORMAT", 0)
+    assert score_key("student", {}, NamedData()) != now
 
 
 def test_views_that_come_later_are_added(local_store: ObjectStore) -> None:
@@ -71,7 +112,7 @@ def test_views_made_from_something_else_are_not_mixed(local_store: ObjectStore) 
     assert other.origin == "16 others"
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"views": {}}', b'{"views": {"8": {}}}'])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"views": {}}', b'{"common": [], "views": {"8": {"common": 0}}}'])
 def test_a_damaged_record_is_named(local_store: ObjectStore, damage: bytes) -> None:
     local_store.put("scores/a/b.json", damage)
     with pytest.raises(EvaluationError, match=r"scores/a/b\.json is damaged .*delete it"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from mtd_ray.config import Form
 from mtd_ray.evaluate.measurement import Measurement, planned
 from mtd_ray.evaluate.measuring.bases import CorpusTexts
-from mtd_ray.evaluate.models import About, Access, Asked, Role
+from mtd_ray.evaluate.models import About, Access, Asked, Published, Role
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.evaluate.views import View
@@ -36,10 +36,14 @@ class Counting:
     cpus: float = 1
     gpus: float = 0
     teacher_names: tuple[str, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict, hash=False)
     about = About("mtd-ray/run", "abc", 128, "float32")
 
     def identity(self, store: ObjectStore) -> str:
         return self.content
+
+    def published(self, store: ObjectStore) -> Published:
+        return Published(f"mtd-ray/{self.name}", "abc")
 
     @contextmanager
     def open(self, store: ObjectStore, access: Access) -> Iterator[Any]:
@@ -61,6 +65,8 @@ class Data:
     type: str = "STS"
     name: str = "similar"
     identity: str = "data"
+    parts: tuple[()] = ()
+    from_hub: bool = True
 
     def open(self, store: ObjectStore) -> str:
         return self.name
@@ -143,6 +149,24 @@ def test_bases_are_fitted_on_the_corpus_and_without_one_the_form_is_left_out(loc
 
     others = CorpusTexts.of(write_corpus(local_store, tiny_texts(40), 40))
     assert plan(local_store, model, ("pca",), texts=others).missing == (View(8, "pca"),)
+
+
+def test_bases_belong_to_the_prompt_of_documents(local_store: ObjectStore, asked: Asking) -> None:
+    texts = CorpusTexts.of(write_corpus(local_store, tiny_texts(50), 30))
+
+    def planned_with(**prompts: str) -> Measurement:
+        return plan(local_store, Counting(prompts=prompts), ("pca",), texts=texts)
+
+    first = planned_with()
+    assert first.bases is not None
+    first.bases.fit(local_store, first.model, Access())
+    first.run(local_store, Access())
+    assert not planned_with(Classification="a").left
+    assert planned_with(STS="a").missing == (View(8), View(8, "pca"), View(16))
+    other = planned_with(**{"Retrieval-document": "a"})  # which no text of a similarity task gets, only those of the bases
+    assert other.missing == (View(8, "pca"),)
+    assert other.bases is not None
+    assert other.bases.key != first.bases.key
 
 
 def test_a_sample_is_of_all_sizes_of_corpora(local_store: ObjectStore) -> None:

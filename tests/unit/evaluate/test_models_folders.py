@@ -12,9 +12,20 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
+from mtd_ray import layout
 from mtd_ray.config import StudentConfig
 from mtd_ray.errors import StorageError
-from mtd_ray.evaluate.models import Access, Asked, ConcatenatedTeachers, ExportedStudent, ModelFolder, models_of, opened_student
+from mtd_ray.evaluate.models import (
+    Access,
+    Asked,
+    ConcatenatedTeachers,
+    ExportedStudent,
+    ModelFolder,
+    Published,
+    models_of,
+    opened_student,
+)
+from mtd_ray.evaluate.models.elsewhere import PublishedModel
 from mtd_ray.evaluate.models.fetched import fetched_student
 from mtd_ray.evaluate.models.names import key_of, published_name
 from mtd_ray.export import export_student
@@ -52,7 +63,7 @@ def published(student: Student, store: ObjectStore, folder: Path, prefix: str) -
 
 
 def exported(prefix: str, sizes: tuple[int, ...] = (8, 16), **prompts: str) -> ExportedStudent:
-    return ExportedStudent("student", prefix, sizes, 1.0, 0.0, prompts)
+    return ExportedStudent("student", "mtd-ray/r", prefix, sizes, 1.0, 0.0, prompts)
 
 
 def test_student_at_every_size_with_its_prompts(student: Student, local_store: ObjectStore, tmp_path: Path) -> None:
@@ -75,7 +86,7 @@ def test_chosen_sizes_and_prompts(student: Student, local_store: ObjectStore, tm
         assert list(encoder.encode(TEXTS, ALIKE)) == [16]
 
 
-def test_identity_follows_weights_and_chosen_prompts_not_the_card(
+def test_identity_follows_weights_not_the_card_or_what_it_is_called(
     student: Student, local_store: ObjectStore, tmp_path: Path
 ) -> None:
     published(student, local_store, tmp_path / "one", "one")
@@ -83,8 +94,12 @@ def test_identity_follows_weights_and_chosen_prompts_not_the_card(
     published(Student.build(student.config, seed=2), local_store, tmp_path / "other", "other")
     one, same, other = (exported(prefix).identity(local_store) for prefix in ("one", "same", "other"))
     assert one == same != other
-    assert exported("one", STS="query").identity(local_store) != one
-    assert exported("one", (8,)).identity(local_store) == one
+    assert exported("one", (8,), STS="query").identity(local_store) == one
+    elsewhere = PublishedModel(f"{local_store.url}/same", "demo")
+    assert elsewhere.identity(local_store) == one
+    revision = layout.short(one)
+    assert exported("one").published(local_store) == Published("mtd-ray/r", revision)
+    assert elsewhere.published(local_store) == Published("local/demo", revision)
 
 
 def test_a_student_is_fetched_once_and_removed_when_nobody_uses_it(
@@ -135,10 +150,9 @@ def test_identity_of_a_folder(local_store: ObjectStore, tmp_path: Path) -> None:
         ModelFolder(folder, "a").identity(local_store),
         ModelFolder(folder, "a", dtype="bfloat16").identity(local_store),
         ModelFolder(folder, "a", max_tokens=8).identity(local_store),
-        ModelFolder(folder, "a", prompts={"STS": "s2p_query"}).identity(local_store),
     ]
-    assert len(set(identities)) == 4
-    assert ModelFolder(folder, "b").identity(local_store) == identities[0]
+    assert len(set(identities)) == 3
+    assert ModelFolder(folder, "b", prompts={"STS": "s2p_query"}).identity(local_store) == identities[0]
 
 
 def test_names_for_the_leaderboard_and_for_keys() -> None:
@@ -153,6 +167,10 @@ def test_models_of_a_recipe(local_store: ObjectStore) -> None:
     assert [model.label for model in singles] == ["student", "untrained", "teacher-alpha", "teacher-beta"]
     assert [model.sizes for model in singles] == [(8, 16), (16,), (12,), (4,)]
     assert [type(model) for model in combined] == [ConcatenatedTeachers]
+    recipe = tiny_recipe(local_store, "/models/bert")
+    of_beta = recipe.model_copy(update={"stages": [stage.model_copy(update={"teachers": ("beta",)}) for stage in recipe.stages]})
+    singles, combined = models_of(of_beta)  # the target has no part of alpha
+    assert ([model.label for model in singles[2:]], combined) == (["teacher-beta"], ())
     without, none = models_of(tiny_recipe(local_store, "/models/bert", evaluate={"baselines": False, "pairs": {"p": "/p.parquet"}}))
     assert ([model.label for model in without], none) == (["student", "untrained"], ())
 
@@ -161,5 +179,5 @@ def test_a_loaded_student_as_an_encoder(tmp_path: Path) -> None:
     from mtd_ray.encoder import StudentEncoder
 
     student = StudentEncoder.load(tiny_published(tmp_path / "model", tmp_path / "bert"), device="cpu")
-    encoder = opened_student(student, name="mtd-ray/x", revision="1", sizes=(12,))
+    encoder = opened_student(student, Published("mtd-ray/x", "1"), sizes=(12,))
     assert {size: found.shape for size, found in encoder.encode(TEXTS, ALIKE).items()} == {12: (7, 12)}
