@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtd_ray.distill.basis import fit_basis
+from mtd_ray.directions import fit_basis
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.vectors import Vectors, unit
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from mtd_ray import layout
 from mtd_ray.config import Recipe, teacher_fingerprint
 from mtd_ray.corpus import Manifest
+from mtd_ray.directions import fit_basis
 from mtd_ray.distill import basis as module
-from mtd_ray.distill.basis import fit_basis, load_or_fit
+from mtd_ray.distill.basis import load_or_fit
 from mtd_ray.errors import TargetError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.targets import Part, TargetStore, parts_of

@@ -1,12 +1,12 @@
-"""The strongest directions of targets: how good, and always the same."""
+"""The strongest directions of vectors: how good, and always the same."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtd_ray.distill import basis as module
-from mtd_ray.distill.basis import fit_basis
+from mtd_ray import directions as module
+from mtd_ray.directions import fit_basis
 
 
 def targets(rows: int, size: int, rank: int) -> Tensor:
