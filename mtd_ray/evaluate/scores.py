@@ -25,6 +25,8 @@ class TaskScore:
             measured student's tokenizer, without prompt, not cut.
         prompts: side (``query``, ``document``, or ``""`` where both are alike) → what stood before the texts.
         mteb: the whole result as mteb writes it (``TaskResult.to_dict()``).
+        failed: texts of the task whose vector is all zeros, because the model could not embed them; a text counts for each side it
+            stands on.
     """
 
     main: float
@@ -35,6 +37,7 @@ class TaskScore:
     lengths: tuple[int, ...] = ()
     prompts: dict[str, str] = field(default_factory=dict)
     mteb: dict[str, Any] = field(default_factory=dict)
+    failed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """What :meth:`from_json` reads."""
@@ -44,4 +47,5 @@ class TaskScore:
     def from_json(cls, value: dict[str, Any]) -> TaskScore:
         """Read :meth:`to_json`'s value."""
         lists = {key: tuple(value[key]) for key in ("items", "gold", "groups", "lengths")}
-        return cls(main=value["main"], kind=value["kind"], prompts=value["prompts"], mteb=value["mteb"], **lists)
+        failed = value.get("failed", 0)  # which older records do not have
+        return cls(main=value["main"], kind=value["kind"], prompts=value["prompts"], mteb=value["mteb"], failed=failed, **lists)

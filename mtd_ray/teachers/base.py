@@ -14,6 +14,9 @@ from mtd_ray.errors import MtdError
 
 Vectors = NDArray[np.float32]
 
+NOT_FINITE = "the vector is not finite"
+"""The one reason of a failure that may pass, as an overflow does: every other comes again with the same text."""
+
 _SURELY_SOME, _SURELY_FINITE = 1e-7, 65_504.0  # in float16, whatever the rounding
 
 
@@ -189,7 +192,7 @@ def set_aside_bad_rows(vectors: Vectors) -> tuple[Vectors, dict[int, str]]:
         stored = vectors.astype(np.float16)
     broken = ~np.isfinite(stored).all(axis=1)
     empty = ~stored.any(axis=1)
-    failures = {int(row): "the vector is not finite" for row in np.flatnonzero(broken)}
+    failures = {int(row): NOT_FINITE for row in np.flatnonzero(broken)}
     failures |= {int(row): "the vector is all zeros" for row in np.flatnonzero(empty)}
     if failures:
         vectors = vectors.copy()

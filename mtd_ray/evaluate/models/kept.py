@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.numpy import load, save
 
 from mtd_ray import layout
 from mtd_ray.errors import EvaluationError
+from mtd_ray.evaluate.texts import TEXT_DIGEST_BYTES, text_digest
 from mtd_ray.evaluate.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -20,16 +22,16 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 16 * 1024 * 1024
 _CHUNKS_HELD = 8
-_DIGEST_BYTES = 16
 _VECTORS = "vectors"
 
 
 class KeptVectors:
     """Vectors of one teacher, asked in one manner, found by their text.
 
-    They lie in chunks of many texts; beside each chunk's vectors, and written after them, lie its texts' digests, of which those of
-    all chunks are read once, when the first text is looked for. Two processes that ask for the same text at the same time both
-    keep it, which does no harm.
+    They lie in chunks of many texts; beside each chunk's vectors, and written after them, lie its texts' digests. Texts that the
+    teacher has no vector of are kept with the reason. Whenever a text is looked for of which nothing is known, the store is listed
+    again, and what others have kept meanwhile is read. Two processes that ask for the same text at the same time both keep it,
+    which does no harm.
 
     Args:
         teacher: the teacher's fingerprint.
@@ -41,12 +43,13 @@ class KeptVectors:
         self._store, self._teacher, self._manner, self._size = store, teacher, manner, size
         self._places: dict[bytes, tuple[str, int]] = {}
         self._rows: dict[str, int] = {}
-        self._looked = False
+        self._failures: dict[bytes, str] = {}
+        self._failures_read: set[str] = set()
         self._held: OrderedDict[str, Vectors] = OrderedDict()
 
     @property
     def chunk_rows(self) -> int:
-        """How many texts a chunk should have: what is lost at most when a process dies."""
+        """How many texts a chunk should have."""
         return max(_CHUNK_BYTES // (4 * self._size), 1)
 
     def find(self, texts: Sequence[str]) -> tuple[Vectors, list[int]]:
@@ -56,11 +59,13 @@ class KeptVectors:
             EvaluationError: a kept chunk is damaged.
         """
         vectors = np.zeros((len(texts), self._size), np.float32)
-        self._look()
+        digests = [text_digest(text) for text in texts]
+        if any(digest not in self._places and digest not in self._failures for digest in digests):
+            self._look()
         by_chunk: dict[str, list[tuple[int, int]]] = {}
         unknown = []
-        for row, text in enumerate(texts):
-            chunk, place = self._places.get(_digest(text), (None, 0))
+        for row, digest in enumerate(digests):
+            chunk, place = self._places.get(digest, (None, 0))
             if chunk is None:
                 unknown.append(row)
             else:
@@ -72,20 +77,39 @@ class KeptVectors:
 
     def keep(self, texts: Sequence[str], vectors: Vectors) -> None:
         """Keep vectors (rows, size) of texts as one chunk."""
-        self._look()
-        digests = [_digest(text) for text in texts]
+        digests = [text_digest(text) for text in texts]
         chunk = hashlib.sha256(b"".join(digests)).hexdigest()
         self._store.put(layout.kept_vectors(self._teacher, self._manner, chunk), save({_VECTORS: np.ascontiguousarray(vectors)}))
         self._store.put(layout.kept_texts(self._teacher, self._manner, chunk), b"".join(digests))
         self._add(layout.short(chunk), digests)
 
+    def failure(self, text: str) -> str | None:
+        """Why there is no vector of a text that was looked for, if the teacher was asked; None where there is one."""
+        digest = text_digest(text)
+        return None if digest in self._places else self._failures.get(digest)
+
+    def keep_failures(self, reasons: Mapping[str, str]) -> None:
+        """Keep texts that the teacher could not embed, each with the reason."""
+        failures = {text_digest(text): reason for text, reason in reasons.items()}
+        key = layout.kept_failures(self._teacher, self._manner, hashlib.sha256(b"".join(failures)).hexdigest())
+        self._store.put(key, json.dumps({digest.hex(): reason for digest, reason in failures.items()}).encode())
+        self._failures |= failures
+
     def _look(self) -> None:
-        if self._looked:
-            return
+        """Read what was kept since the last look."""
         for info in list(self._store.list(layout.kept_chunks(self._teacher, self._manner))):
-            if (chunk := layout.chunk_of_texts(info.key)) is not None:
+            chunk = layout.chunk_of_texts(info.key)
+            if chunk is not None and chunk not in self._rows:
                 self._add(chunk, _split(self._store.get(info.key)))
-        self._looked = True
+            elif layout.is_failures(info.key) and info.key not in self._failures_read:
+                self._failures |= self._read_failures(info.key)
+                self._failures_read.add(info.key)
+
+    def _read_failures(self, key: str) -> dict[bytes, str]:
+        try:
+            return {bytes.fromhex(digest): str(reason) for digest, reason in json.loads(self._store.get(key)).items()}
+        except (ValueError, AttributeError) as error:
+            raise EvaluationError(f"{self._store.url}/{key} is damaged ({error!r}): delete it and evaluate again") from None
 
     def _add(self, chunk: str, digests: list[bytes]) -> None:
         self._rows[chunk] = len(digests)
@@ -115,9 +139,5 @@ class KeptVectors:
         return vectors
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_DIGEST_BYTES]
-
-
 def _split(digests: bytes) -> list[bytes]:
-    return [digests[start : start + _DIGEST_BYTES] for start in range(0, len(digests), _DIGEST_BYTES)]
+    return [digests[start : start + TEXT_DIGEST_BYTES] for start in range(0, len(digests), TEXT_DIGEST_BYTES)]

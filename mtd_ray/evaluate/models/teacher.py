@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from mtd_ray.config import Kind, LocalTeacher, Teacher, fingerprint, teacher_fingerprint
 from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.models.base import About, Access, Asked, TextEncoder
+from mtd_ray.evaluate.models.answered import Answered
+from mtd_ray.evaluate.models.base import About, Access, Asked, Published, TextEncoder
 from mtd_ray.evaluate.models.kept import KeptVectors
 from mtd_ray.evaluate.models.names import published_name
 from mtd_ray.evaluate.models.prompts import kind_of
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.teachers import TeacherClient, open_teacher
+from mtd_ray.teachers.base import NOT_FINITE
 
 if TYPE_CHECKING:
     from mtd_ray.objects import ObjectStore
 
 _LOG = logging.getLogger(__name__)
-_TICK_S = 30.0
+_TICK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class MeasuredTeacher:
         return (self.config.dimensions,)
 
     @property
+    def prompts(self) -> Mapping[str, str]:
+        """None: a teacher's prompts are the recipe's, by the kind of text."""
+        return {}
+
+    @property
     def cpus(self) -> float:
         return self.config.num_cpus
 
@@ -56,6 +63,9 @@ class MeasuredTeacher:
     def identity(self, store: ObjectStore) -> str:
         return teacher_fingerprint(self.config)
 
+    def published(self, store: ObjectStore) -> Published:
+        return _published(self.config)
+
     def kept(self, store: ObjectStore, texts: Sequence[str], asked: Asked) -> tuple[Vectors, list[int]]:
         """Vectors (rows, size) of texts that were embedded earlier, and the rows of the others, which are zeros. Asks nobody.
 
@@ -64,21 +74,41 @@ class MeasuredTeacher:
         """
         return _TeacherEncoder(self.name, self.config, store, Access()).kept(asked).find(texts)
 
+    def open(self, store: ObjectStore, access: Access) -> AbstractContextManager[TextEncoder]:
+        """The model is loaded, or the API asked, when the first text comes of which nothing is kept.
+
+        Raises:
+            EvaluationError: when it is closed, if not one of the texts had a vector.
+        """
+        return self._opened(_TeacherEncoder(self.name, self.config, store, access))
+
+    def read(self, store: ObjectStore, access: Access) -> AbstractContextManager[TextEncoder]:
+        """The same for those that read what measurements have left: no text that ever failed is asked for again."""
+        return self._opened(_TeacherEncoder(self.name, self.config, store, access, failures_pass=False))
+
     @contextmanager
-    def open(self, store: ObjectStore, access: Access) -> Iterator[TextEncoder]:
-        """The model is loaded, or the API asked, when the first text comes whose vector is not kept."""
-        encoder = _TeacherEncoder(self.name, self.config, store, access)
+    def _opened(self, encoder: _TeacherEncoder) -> Iterator[TextEncoder]:
         try:
             yield encoder
+            encoder.tell_failures()
         finally:
             encoder.close()
 
 
+def _published(config: Teacher) -> Published:
+    name = published_name(config.model, config.provider)
+    return Published(name, config.revision or teacher_fingerprint(config), config.license)
+
+
 class _TeacherEncoder:
-    def __init__(self, name: str, config: Teacher, store: ObjectStore, access: Access) -> None:
+    """Args: ``failures_pass``: a text is asked for again after a failure that may not come again."""
+
+    def __init__(self, name: str, config: Teacher, store: ObjectStore, access: Access, *, failures_pass: bool = True) -> None:
         self._name, self._config, self._store, self._access = name, config, store, access
+        self._failures_pass = failures_pass
         self._kept: dict[str, KeptVectors] = {}
         self._client: TeacherClient | None = None
+        self._texts, self._failed, self._example = 0, 0, ""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -86,73 +116,81 @@ class _TeacherEncoder:
 
     @cached_property
     def about(self) -> About:
-        config = self._config
+        config, published = self._config, _published(self._config)
         return About(
-            name=published_name(config.model, config.provider),
-            revision=config.revision or teacher_fingerprint(config),
+            name=published.name,
+            revision=published.revision,
             max_tokens=config.max_tokens,
             dtype=config.dtype if isinstance(config, LocalTeacher) else "float32",
             prompts={str(kind): prompt for kind, prompt in config.prompts.items()},
-            license=config.license,
         )
+
+    @property
+    def device(self) -> str:
+        """The GPU that the recipe gives a local teacher, if the machine has one."""
+        if not isinstance(self._config, LocalTeacher) or not self._config.num_gpus:
+            return "cpu"
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def prompt(self, asked: Asked) -> str:
         return self._config.prompts.get(kind_of(asked), "")
 
     def encode(self, texts: Sequence[str], asked: Asked) -> dict[int, Vectors]:
-        """Raises EvaluationError when not one of the texts has a vector."""
-        kind = kind_of(asked)
         kept = self.kept(asked)
-        vectors, unknown = kept.find(texts)
-        if unknown:
-            rows: dict[str, list[int]] = {}
-            for row in unknown:
+        vectors, missing = kept.find(texts)
+        rows: dict[str, list[int]] = {}
+        for row in missing:
+            if self._is_asked(kept.failure(texts[row])):
                 rows.setdefault(texts[row], []).append(row)
-            failures = self._ask(list(rows), kind, kept, vectors, rows)
-            self._tell(failures, len(texts), asked, none=len(failures) == len(set(texts)))
+        if rows:
+            self._ask(rows, kind_of(asked), kept, vectors)
+        failed = [row for row in missing if kept.failure(texts[row]) is not None]
+        if failed:
+            self._example = f"task {asked.task!r}: {kept.failure(texts[failed[0]])}"
+        self._texts, self._failed = self._texts + len(texts), self._failed + len(failed)
         return {self._config.dimensions: vectors}
 
     def count_tokens(self, texts: Sequence[str]) -> None:
         return None
 
+    def tell_failures(self) -> None:
+        """Say how many texts have no vector. Judged over all texts, for a block of few may well hold none that has one.
+
+        Raises:
+            EvaluationError: not one has.
+        """
+        if not self._failed:
+            return
+        if self._failed == self._texts:
+            raise EvaluationError(
+                f"teacher {self._name}: not one of {self._texts:,} texts could be embedded, the last failure was of {self._example}"
+            )
+        _LOG.warning("teacher %s: %d of %d texts could not be embedded, the last failure was of %s; their vectors are zeros",
+                     self._name, self._failed, self._texts, self._example)  # fmt: skip
+
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
 
-    def _ask(
-        self, texts: list[str], kind: Kind, kept: KeptVectors, vectors: Vectors, rows: Mapping[str, Sequence[int]]
-    ) -> dict[str, str]:
-        """Fill in the vectors of texts, and keep them as they come, also when an error ends the asking.
+    def _is_asked(self, failure: str | None) -> bool:
+        """Whether the teacher is asked for a text without a vector."""
+        return failure is None or (failure == NOT_FINITE and self._failures_pass)
 
-        Returns:
-            Text → reason, for those that the teacher could not embed.
-        """
-        failures: dict[str, str] = {}
-        waiting: list[str] = []
+    def _ask(self, rows: dict[str, list[int]], kind: Kind, kept: KeptVectors, vectors: Vectors) -> None:
+        """Fill in the vectors of texts at their rows, and keep them as they come, also when an error ends the asking."""
+        texts, answered = list(rows), Answered(kept)
         try:
-            for answer in self._opened().answers(texts, [kind] * len(texts), tick_s=_TICK_S):
-                if answer is None:
-                    continue
-                failures |= {texts[row]: why for row, why in answer.failures.items()}
-                for row, vector in zip(answer.rows, answer.vectors, strict=True):
-                    vectors[rows[texts[row]]] = vector
-                waiting += [texts[row] for row in answer.rows if row not in answer.failures]
-                while len(waiting) >= kept.chunk_rows:
-                    chunk, waiting = waiting[: kept.chunk_rows], waiting[kept.chunk_rows :]
-                    kept.keep(chunk, vectors[[rows[text][0] for text in chunk]])
+            for answer in self._asked_client().answers(texts, [kind] * len(texts), tick_s=_TICK_S):
+                if answer is not None:
+                    own = [texts[row] for row in answer.rows]
+                    answered.add(own, answer.vectors, {texts[row]: why for row, why in answer.failures.items()})
+                    for text, vector in zip(own, answer.vectors, strict=True):
+                        vectors[rows[text]] = vector
+                answered.keep_due()
         finally:
-            if waiting:
-                kept.keep(waiting, vectors[[rows[text][0] for text in waiting]])
-        return failures
-
-    def _tell(self, failures: Mapping[str, str], asked_for: int, asked: Asked, *, none: bool) -> None:
-        if not failures:
-            return
-        reason = next(iter(failures.values()))
-        if none:
-            raise EvaluationError(f"teacher {self._name}: not one text of task {asked.task!r} could be embedded: {reason}")
-        _LOG.warning("teacher %s: %d of %d texts of task %s failed, the first: %s; their vectors are zeros",
-                     self._name, len(failures), asked_for, asked.task, reason)  # fmt: skip
+            answered.keep()
 
     def kept(self, asked: Asked) -> KeptVectors:
         """The vectors that are kept of texts that were embedded for this, or in the same manner."""
@@ -162,7 +200,7 @@ class _TeacherEncoder:
             self._kept[manner] = KeptVectors(self._store, teacher_fingerprint(config), manner, config.dimensions)
         return self._kept[manner]
 
-    def _opened(self) -> TeacherClient:
+    def _asked_client(self) -> TeacherClient:
         if self._client is None:
             limiter, budget = self._access.limiters.get(self._name), self._access.budgets.get(self._name)
             self._client = open_teacher(self._name, self._config, limiter=limiter, budget=budget)

@@ -72,3 +72,43 @@ def test_more_chunks_than_are_held_at_once(local_store: ObjectStore) -> None:
 def test_a_chunk_is_about_16_megabytes(local_store: ObjectStore) -> None:
     assert KeptVectors(local_store, TEACHER, MANNER, 1024).chunk_rows == 4096
     assert KeptVectors(local_store, TEACHER, MANNER, 8192).chunk_rows == 512
+
+
+def test_failures_are_kept_with_their_reason_until_there_is_a_vector(local_store: ObjectStore) -> None:
+    kept(local_store).keep_failures({"one": "refused", "two": "too long"})
+    own = kept(local_store)
+    assert own.find(TEXTS)[1] == [0, 1, 2]
+    assert [own.failure(text) for text in TEXTS] == ["refused", "too long", None]
+    own.keep(TEXTS[:1], VECTORS[:1])
+    assert [kept(local_store).find(TEXTS)[1], own.failure("one")] == [[1, 2], None]
+
+
+def test_what_others_keep_meanwhile_is_found_and_nothing_is_read_twice(
+    local_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = kept(local_store), kept(local_store)
+    other.keep(TEXTS[:1], VECTORS[:1])
+    other.keep_failures({"three": "refused"})
+    assert own.find(TEXTS)[1] == [1, 2]
+    other.keep(TEXTS[1:2], VECTORS[1:2])
+    read: list[str] = []
+    get = ObjectStore.get
+
+    def counted(self: ObjectStore, key: str) -> bytes:
+        read.append(key)
+        return get(self, key)
+
+    monkeypatch.setattr(ObjectStore, "get", counted)
+    np.testing.assert_array_equal(own.find(TEXTS)[0], [*VECTORS[:2], np.zeros(4)])
+    assert len(read) == 2  # the new chunk's texts and vectors; the other chunk is held
+    monkeypatch.setattr(ObjectStore, "list", lambda self, prefix: pytest.fail("listed though all is known"))
+    assert own.find(TEXTS)[1] == [2]
+
+
+def test_damaged_failures_are_named(local_store: ObjectStore) -> None:
+    kept(local_store).keep_failures({"one": "refused"})
+    (key,) = [info.key for info in local_store.list()]
+    for damage in (b"{", b"[]", b'{"no digest": ""}'):
+        local_store.put(key, damage)
+        with pytest.raises(EvaluationError, match=rf"{key} is damaged .*delete it"):
+            kept(local_store).find(TEXTS)

@@ -18,6 +18,7 @@ from mtd_ray.evaluate.models.kept import KeptVectors
 from mtd_ray.evaluate.vectors import Vectors
 from mtd_ray.objects import ObjectStore
 from mtd_ray.teachers import Answer, BudgetSpent, Unbudgeted, Unlimited
+from mtd_ray.teachers.base import NOT_FINITE
 from tests.tiny_published import PROMPTS, tiny_published
 
 QUERY, DOCUMENT = Asked("SciFact", "Retrieval", "query"), Asked("SciFact", "Retrieval", "document")
@@ -31,6 +32,7 @@ class FakeTeacher:
 
     def __init__(self, size: int, *, failing: Sequence[str] = (), stops_after: int | None = None) -> None:
         self.size, self.failing, self.stops_after = size, failing, stops_after
+        self.reason = "HTTP 400: refused"
         self.asked: list[str] = []
         self.closed = False
 
@@ -41,7 +43,7 @@ class FakeTeacher:
                 raise BudgetSpent("no money left")
             rows = range(start, min(start + 2, len(texts)))
             self.asked += [texts[row] for row in rows]
-            failures = {row: "refused" for row in rows if texts[row] in self.failing}
+            failures = {row: self.reason for row in rows if texts[row] in self.failing}
             vectors = np.stack([self.vector(texts[row], kinds[row]) for row in rows])
             vectors[[row - start for row in failures]] = 0
             yield Answer(rows, vectors, failures, tokens=1, requests=1)
@@ -130,24 +132,68 @@ def test_full_chunks_are_kept_while_more_is_coming(
     np.testing.assert_array_equal(vectors(measured, local_store, [*TEXTS, "text 6"]), first)
 
 
-def test_failed_texts_are_zeros_told_and_asked_again(
-    monkeypatch: pytest.MonkeyPatch, clients: dict[str, FakeTeacher], local_store: ObjectStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    failing = FakeTeacher(4, failing=["text 3"])
-    monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: failing)
-    measured = MeasuredTeacher("a", openai())
-    found = vectors(measured, local_store)
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> FakeTeacher:
+    """A teacher that refuses one text."""
+    client = FakeTeacher(4, failing=["text 3"])
+    monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: client)
+    return client
+
+
+def test_failed_texts_are_zeros_and_told(refusing: FakeTeacher, local_store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+    found = vectors(MeasuredTeacher("a", openai()), local_store)
     assert [row for row in range(6) if not found[row].any()] == [3]
-    assert "1 of 6 texts of task SciFact failed, the first: refused" in caplog.text
-    monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: clients[name])
+    assert "teacher a: 1 of 6 texts could not be embedded, the last failure was of task 'SciFact': HTTP 400: refused" in caplog.text
+
+
+def test_a_refused_text_is_not_asked_for_again(
+    refusing: FakeTeacher, local_store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        assert not vectors(MeasuredTeacher("a", openai()), local_store)[3].any()
+    assert sorted(refusing.asked) == TEXTS
+    assert caplog.text.count("1 of 6 texts could not be embedded") == 2
+
+
+def test_a_failure_that_may_pass_is_asked_for_again(
+    refusing: FakeTeacher, clients: dict[str, FakeTeacher], local_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing.reason = NOT_FINITE
+    monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: refusing)
+    measured = MeasuredTeacher("a", openai())
+    vectors(measured, local_store)
+    with ConcatenatedTeachers((measured,)).open(local_store, Access()) as encoder:  # which asks for no text that ever failed
+        assert not encoder.encode(TEXTS, QUERY)[4][3].any()
+    assert sorted(refusing.asked) == TEXTS
+    monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: clients["a"])
     assert vectors(measured, local_store)[3].any()
     assert clients["a"].asked == ["text 3"]
 
 
+def test_a_block_of_which_no_text_has_a_vector_is_no_error(refusing: FakeTeacher, local_store: ObjectStore) -> None:
+    with MeasuredTeacher("a", openai()).open(local_store, Access()) as encoder:
+        assert not encoder.encode(["text 3"], QUERY)[4].any()
+        assert encoder.encode(["text 1"], QUERY)[4].any()
+
+
 def test_a_teacher_that_answers_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
     monkeypatch.setattr(teacher, "open_teacher", lambda name, config, **shared: FakeTeacher(4, failing=TEXTS))
-    with pytest.raises(EvaluationError, match="teacher a: not one text of task 'SciFact' could be embedded: refused"):
-        vectors(MeasuredTeacher("a", openai()), local_store)
+    for _ in range(2):
+        with pytest.raises(
+            EvaluationError, match=r"teacher a: not one of 6 texts could be embedded, .* task 'SciFact': HTTP 400: refused"
+        ):
+            vectors(MeasuredTeacher("a", openai()), local_store)
+
+
+def test_encoders_that_are_open_at_once_ask_for_shared_texts_once(
+    clients: dict[str, FakeTeacher], local_store: ObjectStore
+) -> None:
+    measured = MeasuredTeacher("a", openai())
+    with measured.open(local_store, Access()) as one, measured.open(local_store, Access()) as other:
+        other.encode(["another text"], QUERY)  # has seen what the store held then
+        expected = one.encode(TEXTS, QUERY)[4]
+        np.testing.assert_array_equal(other.encode(TEXTS, QUERY)[4], expected)
+    assert sorted(clients["a"].asked) == sorted(["another text", *TEXTS])
 
 
 def test_opened_with_the_shared_limiter_and_budget(monkeypatch: pytest.MonkeyPatch, local_store: ObjectStore) -> None:
@@ -169,7 +215,7 @@ def test_about_names_what_is_needed_to_measure_again(local_store: ObjectStore) -
     measured = MeasuredTeacher("a", openai("text-embedding-3", prompts={"query": "q: "}, license="proprietary"))
     with measured.open(local_store, Access()) as encoder:
         assert encoder.about.name == "openai/text-embedding-3"
-        assert (encoder.about.license, encoder.about.prompts, encoder.about.max_tokens) == ("proprietary", {"query": "q: "}, 8192)
+        assert (encoder.about.prompts, encoder.about.max_tokens) == ({"query": "q: "}, 8192)
         assert (encoder.prompt(QUERY), encoder.prompt(DOCUMENT), encoder.sizes) == ("q: ", "", (4,))
     assert pickle.loads(pickle.dumps(measured)) == measured
 
