@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mtd_ray.evaluate.statistics.compare import ComparedSizes, ComparedTask, Comparison
 from mtd_ray.harvest.table import aligned
-from mtd_ray.report.numbers import NONE, score
+from mtd_ray.numbers import NONE, score
 
 _READING = (
     "Scores are from 0 to 100. Difference: B less A, with its 95 % interval (paired bootstrap over queries, pairs, experiments or "

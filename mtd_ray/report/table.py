@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.numbers import score, share
 from mtd_ray.report import naming
-from mtd_ray.report.numbers import score, share
 
 _MOST_LETTERS = 72
 NOTHING = (

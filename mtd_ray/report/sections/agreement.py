@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mtd_ray.numbers import NONE, count, share
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.xy import XY, Point, Series
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.data import Agreement
-from mtd_ray.report.numbers import NONE, count, share
 
 _TITLE = "How close are the vectors to the target?"
 _READING = (

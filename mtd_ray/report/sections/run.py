@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mtd_ray.config.evaluate import Requirements
+from mtd_ray.numbers import count, plural
 from mtd_ray.report.content import Section, Table
-from mtd_ray.report.numbers import count, plural
 
 _GATES = "Does it meet what the recipe requires?"
 

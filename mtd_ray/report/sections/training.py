@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mtd_ray.numbers import count, plain
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.xy import XY, Point, Series
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.data import CurvePoint
-from mtd_ray.report.numbers import count, plain
 
 _TITLE = "How did training go?"
 _MOST_POINTS = 160

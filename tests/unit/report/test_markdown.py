@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from mtd_ray.config.evaluate import Requirements
+from mtd_ray.markdown import escaped, table
 from mtd_ray.report.markdown import markdown
 from mtd_ray.report.sections import sections
 from tests.unit.report.fabricated import report
@@ -33,3 +34,7 @@ def test_every_table_has_as_many_cells_as_columns() -> None:
 def test_names_from_outside_are_not_obeyed() -> None:
     assert "<script>" not in text().replace(r"\<script\>", "")
     assert " *starred*" not in text()
+
+
+def test_a_bar_in_a_cell_does_not_end_it_however_often_it_is_escaped() -> None:
+    assert table(("a|b", "n"), [(escaped("x|y"), "1\n2")], left=1) == "| a\\|b | n |\n| --- | ---: |\n| x\\|y | 1 2 |"

@@ -1,27 +1,37 @@
-"""How numbers are written for people."""
+"""How numbers and lists of names are written for people: in reports, in cards, in the terminal.
+
+A dash stands where nobody knows a number.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeGuard
 
 NONE = "–"
 
 
 def score(value: float | None) -> str:
     """A score of 0 to 1, as people give it: 0 to 100."""
-    return NONE if value is None else f"{100 * value:.2f}"
+    return f"{100 * value:.2f}" if _known(value) else NONE
 
 
 def short_score(value: float) -> str:
     """The same for a label in a chart."""
-    return f"{100 * value:.1f}"
+    return f"{100 * value:.1f}" if _known(value) else NONE
 
 
 def share(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.1f} %"
+    """A share of 1, in percent."""
+    return f"{100 * value:.1f} %" if _known(value) else NONE
 
 
 def span(interval: tuple[float, float] | None, unit: str = "") -> str:
     """An interval of scores or shares, in hundredths."""
-    return NONE if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}{unit}"
+    if interval is None or not all(map(_known, interval)):
+        return NONE
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}{unit}"
 
 
 def count(value: float) -> str:
@@ -38,7 +48,7 @@ def size_of(number_of_bytes: float) -> str:
 
 def usd(value: float | None) -> str:
     """Dollars: cents where they matter, two significant digits below a cent."""
-    if value is None:
+    if not _known(value):
         return NONE
     return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.2g}"
 
@@ -50,5 +60,15 @@ def plain(value: float, digits: int = 4) -> str:
     return f"{value:.{digits - 1}e}"
 
 
+def _known(value: float | None) -> TypeGuard[float]:
+    """Whether it is a number at all."""
+    return value is not None and math.isfinite(value)
+
+
 def plural(number: int, word: str) -> str:
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """One word or more in a sentence."""
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else words[0]
