@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mtd_ray.numbers import NONE, count, score, share, short_score
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.xy import XY, Point, Series
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.data import LengthScore
-from mtd_ray.report.numbers import count, score, share, short_score
 
 _TITLE = "On texts of which length?"
 _MOST_CHARTS = 6
 _READING = (
     "Every query (by its longest relevant document) and every pair (by its longer text) is put into one group by its number of "
-    "tokens, counted by the student's tokenizer. Small groups vary by chance."
+    "tokens, counted by the student's tokenizer; groups of fewer than ten are put together. Small groups vary by chance."
 )
 
 
@@ -38,26 +38,20 @@ def lengths(scores: Sequence[LengthScore]) -> Section:
     return Section("lengths", _TITLE, tuple(text), shown=(*charts, _table(tasks)))
 
 
-def _groups(entries: Sequence[LengthScore]) -> list[str]:
-    """What each group is called: from just above the bound before it, to its own."""
-    names, below = [], 0
-    for entry in entries:
-        if entry.most is None:
-            names.append(f"over {below}" if below else "any")
-        else:
-            names.append(f"{below + 1}–{entry.most}" if below else f"≤ {entry.most}")
-            below = entry.most
-    return names
+def _group(entry: LengthScore) -> str:
+    """What a group is called: from just above its lower bound to its upper."""
+    if entry.most is None:
+        return f"over {entry.above}" if entry.above else "any"
+    return f"{entry.above + 1}–{entry.most}" if entry.above else f"≤ {entry.most}"
 
 
-def _bound(entries: Sequence[LengthScore], place: int) -> str:
+def _bound(entry: LengthScore) -> str:
     """The group by one bound, as short as a tick must be."""
-    most = entries[place].most
-    return f"≤ {most}" if most is not None else f"> {entries[place - 1].most}"
+    return f"≤ {entry.most}" if entry.most is not None else f"> {entry.above}"
 
 
 def _chart(index: int, task: str, entries: list[LengthScore]) -> Chart:
-    groups = _groups(entries)
+    groups = [_group(entry) for entry in entries]
     last = len(entries) - 1
     student = [
         Point(float(x), 100 * entry.student, f"{groups[x]} tokens, student: {score(entry.student)} ({count(entry.items)} items)",
@@ -73,7 +67,7 @@ def _chart(index: int, task: str, entries: list[LengthScore]) -> Chart:
     series = [Series("student", tuple(student), line=True, first="middle")]
     if teacher:
         series.append(Series("teacher", tuple(teacher), shape="square", line=True, first="middle"))
-    ticks = tuple((float(x), f"{_bound(entries, x)}\n{count(entry.items)}") for x, entry in enumerate(entries))
+    ticks = tuple((float(x), f"{_bound(entry)}\n{count(entry.items)}") for x, entry in enumerate(entries))
     drawing = XY(
         Axis("Tokens of the text, each group above the one before; below, how many items", ticks=ticks, margin=0.12),
         Axis("Score, 0 to 100", margin=0.2),
@@ -96,10 +90,10 @@ def _chart_title(task: str, entries: list[LengthScore], groups: list[str]) -> st
 
 def _table(tasks: dict[str, list[LengthScore]]) -> Table:
     rows = tuple(
-        (task, group, count(entry.items), score(entry.student), score(entry.teacher),
-         share(entry.student / entry.teacher) if entry.teacher else "–")
+        (task, _group(entry), count(entry.items), score(entry.student), score(entry.teacher),
+         share(entry.student / entry.teacher) if entry.teacher else NONE)
         for task, entries in tasks.items()
-        for group, entry in zip(_groups(entries), entries, strict=True)
+        for entry in entries
     )  # fmt: skip
     header = ("task", "tokens", "items", "student", "best teacher", "retained")
     return Table("Score by text length; items are queries or pairs", header, rows, left=2)
