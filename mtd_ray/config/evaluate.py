@@ -35,7 +35,8 @@ class EvaluateConfig(Frozen):
 
     ``baselines: false`` leaves teachers out. ``forms`` are the forms in which the student's vectors are measured on retrieval and
     similarity: ``float32`` as they come, ``int8`` and ``binary`` quantised, ``cut`` and ``pca`` the largest head made as short as
-    the smaller ones. ``machine_usd_per_hour`` is what the machine costs on which the speed of embedding is measured.
+    the smaller ones. ``machine_usd_per_hour`` is what a worker's share of its machine costs (``train.num_cpus``,
+    ``train.num_gpus``), on which the speed of embedding is measured; left out, the report gives texts per second and no dollars.
     """
 
     heldout: bool = True
@@ -47,7 +48,7 @@ class EvaluateConfig(Frozen):
     prompts: dict[str, str] = Field(default_factory=dict)
     baselines: bool = True
     forms: tuple[Form, ...] = ("float32", "int8", "binary", "cut", "pca")
-    machine_usd_per_hour: PositiveFloat = 1.0
+    machine_usd_per_hour: PositiveFloat | None = None
 
 
 def _sizes_from_yaml(value: Any) -> Any:

@@ -26,7 +26,8 @@ _NEIGHBOURS = 10
 def agreements(store: ObjectStore, recipe: Recipe, manifest: Manifest, student: Measured) -> tuple[Agreement, ...]:
     """One per head, by size; none where there are no such texts with a vector of every teacher.
 
-    A head is compared with the target of the last stage that trains it. No teacher is asked: the texts are those whose vectors are
+    A head is compared with the target of the last stage that trains it, one that no stage names (a beginning of a larger one) with
+    that of the last stage of all. No teacher is asked: the texts are those whose vectors are
     kept.
 
     Args:
@@ -47,8 +48,8 @@ def agreements(store: ObjectStore, recipe: Recipe, manifest: Manifest, student: 
 
 
 def _last_stages(recipe: Recipe) -> dict[int, StageConfig]:
-    """Per head, the last stage that trains it."""
-    return {head: stage for stage in recipe.stages for head in stage.heads}
+    named = {head: stage for stage in recipe.stages for head in stage.heads}
+    return {head: named.get(head, recipe.stages[-1]) for head in recipe.student.heads}
 
 
 def _target(store: ObjectStore, recipe: Recipe, manifest: Manifest, stage: StageConfig, found: UnseenTexts) -> FusedTarget:

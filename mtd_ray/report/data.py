@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from mtd_ray.evaluate.results import Results
 
@@ -26,12 +26,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class LengthScore:
-    """Score of the student's default size, and of the best teacher, on the items of a task whose text has at most ``most`` tokens.
+    """Score of the student's default size, and of the best teacher, on some items of a task.
 
-    Items are those above the next smaller bound; ``most`` None is without bound.
+    Those whose text has more than ``above`` tokens and at most ``most``; None is without bound.
     """
 
     task: str
+    above: int
     most: int | None
     items: int
     student: float
@@ -49,23 +50,28 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class HarvestCost:
-    """What a teacher's vectors of the corpus took: over the life of its target store."""
+    """What a teacher's vectors of the corpus took: over the life of its target store.
+
+    ``usd`` is 0 for a teacher that nobody charges for, on machines of one's own, which are not counted; None where nobody knows
+    the price.
+    """
 
     teacher: str
     model: str
     rows: int
     failed_rows: int
     tokens: int
-    usd: float
+    usd: float | None
 
 
 @dataclass(frozen=True)
 class EmbeddingCost:
-    """Dollars for a million texts as long as the corpus's are on average.
+    """Dollars for a million texts as long as the corpus's are on average; None where no price is known.
 
-    ``how``: in words, the machine and its measured speed, or the API's price and the mean tokens.
+    ``how``: in words, the machine whose speed was measured, or the API's price and the mean tokens.
     """
 
+    role: Literal["student", "teacher"]
     name: str
     usd_per_million: float | None
     texts_per_second: float | None
@@ -88,8 +94,11 @@ class ReportData:
 
     def to_json(self) -> dict[str, Any]:
         """For other programs; ``results`` as :meth:`Results.to_json` writes it."""
-        from dataclasses import asdict
-
         rest = {name: [asdict(entry) for entry in getattr(self, name)]
                 for name in ("agreements", "lengths", "curves", "harvest", "embedding")}  # fmt: skip
-        return {"title": self.title, "results": self.results.to_json(), "gates": list(self.gates), "facts": dict(self.facts)} | rest
+        return {
+            "title": self.title,
+            "results": self.results.to_json(),
+            "gates": list(self.gates),
+            "facts": [list(fact) for fact in self.facts],
+        } | rest

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from mtd_ray import layout
 from mtd_ray.config import Recipe, fingerprint
+from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.gates import unmet
 from mtd_ray.evaluate.models import ExportedStudent, models_of
-from mtd_ray.evaluate.results import Results, Row
-from mtd_ray.evaluate.runner import on_cluster
+from mtd_ray.evaluate.results import Results, Row, Scores
 from mtd_ray.evaluate.scores import TaskScore
-from mtd_ray.evaluate.views import View
+from mtd_ray.remote import Call, on_cluster
 from mtd_ray.report.agreement import agreements
-from mtd_ray.report.costs import embedding_costs, harvest_costs, measured_speed
+from mtd_ray.report.costs import embedding_costs, harvest_costs
 from mtd_ray.report.curves import curves
 from mtd_ray.report.data import Agreement, ReportData
 from mtd_ray.report.facts import facts
 from mtd_ray.report.lengths import length_scores
+from mtd_ray.report.speed import Speed, machine_name, measured_speed
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
     from mtd_ray.objects import ObjectStore
 
-Scores = Mapping[tuple[str, str], Mapping[View, TaskScore]]
-
 
 def gather(store: ObjectStore, recipe: Recipe, manifest: Manifest, results: Results, scores: Scores) -> ReportData:
     """The report of a run whose student is published and measured. Ray must be connected.
 
-    The student's agreement with its teachers and its speed are measured on the cluster, each once in the life of the run.
+    The student's agreement with its teachers and its speed are measured on the cluster, each once in the life of the run; its speed
+    again on another type of machine.
 
     Args:
         scores: by the model's label and the task's name, then by view, as the evaluation gives them.
@@ -52,7 +52,7 @@ def gather(store: ObjectStore, recipe: Recipe, manifest: Manifest, results: Resu
         harvest=harvested,
         embedding=embedding_costs(recipe, harvested, _speed(store, recipe, manifest)),
         gates=unmet(recipe.require, results),
-        facts=facts(recipe, manifest, own.values()),
+        facts=facts(recipe, manifest, own, results.whole),
     )
 
 
@@ -67,24 +67,28 @@ def _agreements(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> tuple
     student = _student(recipe)
 
     def measure() -> list[dict[str, Any]]:
-        found = on_cluster(
-            agreements, store, recipe, manifest, student, cpus=student.cpus, gpus=student.gpus, name="agreement with the target"
-        )
+        found = on_cluster(_call("agreement", student), agreements, store, recipe, manifest, student, error=EvaluationError)
         return [asdict(entry) for entry in found]
 
-    identity = [student.identity(store), recipe.evaluate.baselines]
+    identity = [student.identity(store), dict(student.prompts), recipe.evaluate.baselines]
     return tuple(Agreement(**entry) for entry in _once(store, recipe, "agreement", identity, measure))
 
 
-def _speed(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> float:
+def _speed(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> Speed:
+    """Measured once for every type of machine: which it will be, only the cluster knows."""
     student = replace(_student(recipe), sizes=(recipe.student.export_head,))
 
-    def measure() -> float:
-        return on_cluster(
-            measured_speed, store, student, manifest, cpus=student.cpus, gpus=student.gpus, name="speed of the student"
-        )
+    def measure() -> dict[str, Any]:
+        call = _call("speed", student)
+        return asdict(on_cluster(call, measured_speed, store, student, manifest, student.gpus, error=EvaluationError))
 
-    return float(_once(store, recipe, "speed", [student.identity(store), student.cpus, student.gpus], measure))
+    machine = on_cluster(_call("machine", student), machine_name, student.gpus, error=EvaluationError)
+    identity = [student.identity(store), dict(student.prompts), student.cpus, student.gpus, machine]
+    return Speed(**_once(store, recipe, "speed", identity, measure))
+
+
+def _call(what: str, student: ExportedStudent) -> Call:
+    return Call(f"{what} of the student", student.label, student.cpus, student.gpus)
 
 
 def _student(recipe: Recipe) -> ExportedStudent:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from mtd_ray.numbers import NONE, count, listed, usd
 from mtd_ray.report.charts.dots import Dot, DotRow, Dots
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.marks import Shape
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.data import EmbeddingCost, HarvestCost
-from mtd_ray.report.numbers import NONE, count, usd
 
 _HARVEST = "What did the harvest cost?"
 _EMBEDDING = "What does a million embeddings cost?"
@@ -20,20 +20,38 @@ def harvest_cost(costs: Sequence[HarvestCost]) -> Section:
     if not costs:
         return Section("harvest", _HARVEST, absent="No teacher's vectors were harvested.")
     rows: list[tuple[str, ...]] = [
-        (cost.teacher, cost.model, count(cost.rows), count(cost.failed_rows), count(cost.tokens), usd(cost.usd)) for cost in costs
+        (cost.teacher, cost.model, count(cost.rows), count(cost.failed_rows), count(cost.tokens), _charged(cost)) for cost in costs
     ]
-    total = sum(cost.usd for cost in costs)
     if len(costs) > 1:
         sums = (sum(cost.rows for cost in costs), sum(cost.failed_rows for cost in costs), sum(cost.tokens for cost in costs))
-        rows.append(("all teachers", "", *(count(number) for number in sums), usd(total)))
+        rows.append(("all teachers", "", *(count(number) for number in sums), _sum(costs)))
     header = ("teacher", "model", "rows", "failed rows", "tokens", "dollars")
     table = Table("Each teacher's vectors of the corpus, over the life of its store", header, tuple(rows), left=2,
                   strong=frozenset({len(rows) - 1}) if len(costs) > 1 else frozenset())  # fmt: skip
-    text = (
-        f"The teachers' vectors of the corpus cost {usd(total)} in all. They are kept and serve every later run. Teachers that run "
-        "on one's own machines have no price for each token; their machines are not counted."
-    )
-    return Section("harvest", _HARVEST, (text,), shown=(table,))
+    return Section("harvest", _HARVEST, (" ".join(_words(costs)),), shown=(table,))
+
+
+def _charged(cost: HarvestCost) -> str:
+    return "unknown" if cost.usd is None else usd(cost.usd)
+
+
+def _sum(costs: Sequence[HarvestCost]) -> str:
+    """Of what is known; what is not can only add to it."""
+    known = [cost.usd for cost in costs if cost.usd is not None]
+    if not known:
+        return "unknown"
+    return usd(sum(known)) if len(known) == len(costs) else f"at least {usd(sum(known))}"
+
+
+def _words(costs: Sequence[HarvestCost]) -> Iterator[str]:
+    unknown = [cost.teacher for cost in costs if cost.usd is None]
+    own = [cost.teacher for cost in costs if cost.usd == 0]
+    if len(unknown) < len(costs):
+        yield f"The teachers' vectors of the corpus cost {_sum(costs)} in all. They are kept and serve every later run."
+    if unknown:
+        yield f"Nobody knows what was paid for {listed(unknown)}: no price was known when the tokens were asked for."
+    if own:
+        yield f"Nobody charges for {listed(own)}: {'its machine is' if len(own) == 1 else 'their machines are'} not counted."
 
 
 def embedding_cost(costs: Sequence[EmbeddingCost]) -> Section:
@@ -49,8 +67,8 @@ def embedding_cost(costs: Sequence[EmbeddingCost]) -> Section:
     drawn = [cost for cost in costs if cost.usd_per_million]
     charts = (_chart(drawn),) if len(drawn) > 1 else ()
     text = (
-        "For texts as long as the corpus's are on average: from a machine's price and its measured speed, or from an API's price "
-        "and the mean number of tokens."
+        "For texts as long as the corpus's are on average: from one worker's measured speed and what the recipe says that it costs "
+        "an hour, or from an API's price and the mean number of tokens."
     )
     return Section("embedding", _EMBEDDING, (text,), shown=(*charts, table))
 
@@ -70,20 +88,16 @@ def _dot(cost: EmbeddingCost) -> Dot:
 
 
 def _look(cost: EmbeddingCost) -> tuple[str, Shape]:
-    return ("student", "circle") if cost.name.startswith("student") else ("teacher", "square")
+    return ("student", "circle") if cost.role == "student" else ("teacher", "square")
 
 
 def _title(costs: list[EmbeddingCost]) -> str:
-    own = next((cost for cost in costs if cost.name.startswith("student")), None)
-    others = [cost for cost in costs if cost is not own]
-    if own is None or not others or not own.usd_per_million:
+    """From the cheapest on."""
+    own = next((cost.usd_per_million for cost in costs if cost.role == "student"), None)
+    other = next((cost for cost in costs if cost.role != "student"), None)
+    if not own or other is None or not other.usd_per_million:
         return "Dollars per million texts"
-    cheap = others[0]
-    ratio = (cheap.usd_per_million or 0.0) / own.usd_per_million
+    ratio = other.usd_per_million / own
     if ratio >= 1.1:
-        return (
-            f"The student costs a {ratio:,.0f}th of the cheapest other, {cheap.name}"
-            if ratio >= 10
-            else (f"{cheap.name}, the cheapest other, costs {ratio:.1f} times as much as the student")
-        )
-    return f"The student costs {usd(own.usd_per_million)} per million texts, {cheap.name} {usd(cheap.usd_per_million)}"
+        return f"{other.name}, the cheapest API, costs {ratio:.1f} times as much as the student"
+    return f"The student costs {usd(own)} per million texts, {other.name} {usd(other.usd_per_million)}"

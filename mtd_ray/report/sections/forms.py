@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from mtd_ray.config import Form
 from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.numbers import count, score, share, short_score, size_of
 from mtd_ray.report import naming
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.marks import Shape
 from mtd_ray.report.charts.xy import XY, Point, Series
 from mtd_ray.report.content import Chart, Table
-from mtd_ray.report.numbers import count, score, share, short_score, size_of
 
 _NAMED_TASKS = 4
 _LOOKS: dict[Form, tuple[str, Shape, str]] = {
@@ -24,19 +24,27 @@ _LOOKS: dict[Form, tuple[str, Shape, str]] = {
 def forms(results: Results) -> tuple[Row, ...]:
     """The student's rows, if it was measured in more forms than one."""
     rows = tuple(row for row in results.rows if row.role == "student")
-    return rows if any(row.form != "float32" for row in rows) and _common(results, rows) else ()
+    return rows if any(row.form != "float32" for row in rows) and results.common_tasks(rows) else ()
+
+
+def bytes_told(results: Results) -> str:
+    """How many bytes a number takes in the forms that are there."""
+    found = {row.form for row in results.rows}
+    parts: dict[Form, str] = {"int8": "one as int8", "binary": "an eighth as binary"}
+    return ", ".join(("four for each number as float32", *(part for form, part in parts.items() if form in found)))
 
 
 def words(results: Results, rows: tuple[Row, ...]) -> str:
-    """What was measured on what."""
-    return (
-        f"Vectors made smaller are measured on retrieval and similarity: here on {_on(results, _common(results, rows))}. Cut and "
-        "PCA make the largest head as short as the smaller ones: by taking its first numbers, or its strongest directions."
-    )
-
-
-def _common(results: Results, rows: tuple[Row, ...]) -> tuple[str, ...]:
-    return tuple(task.name for task in results.tasks if all(task.name in row.scores for row in rows))
+    """What was measured on what, and what the forms are that are there."""
+    found = {row.form for row in rows}
+    text = f"Vectors made smaller are measured on retrieval and similarity: here on {_on(results, results.common_tasks(rows))}."
+    ways: dict[Form, str] = {
+        "cut": "Cut makes the largest head as short as the smaller ones by taking its first numbers.",
+        "pca": "PCA does it by taking its strongest directions.",
+    }
+    if "cut" not in found:
+        ways["pca"] = "PCA makes the largest head as short as the smaller ones by taking its strongest directions."
+    return " ".join((text, *(way for form, way in ways.items() if form in found)))
 
 
 def _on(results: Results, tasks: tuple[str, ...]) -> str:
@@ -47,7 +55,7 @@ def _on(results: Results, tasks: tuple[str, ...]) -> str:
 
 def chart(results: Results, student: Row, rows: tuple[Row, ...]) -> Chart:
     """A line per form, over the bytes of one vector."""
-    tasks, series = _common(results, rows), []
+    tasks, series = results.common_tasks(rows), []
     for form, (look, shape, name) in _LOOKS.items():
         of_form = sorted((row for row in rows if row.form == form), key=lambda row: row.size)
         points = tuple(
@@ -87,7 +95,7 @@ def _title(results: Results, student: Row, tasks: tuple[str, ...]) -> str:
 
 def table(results: Results, student: Row, rows: tuple[Row, ...]) -> Table:
     """Every form at every size."""
-    tasks = _common(results, rows)
+    tasks = results.common_tasks(rows)
     reference = student.mean_over(tasks)
     lines = tuple(
         (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.numbers import NONE, count, score, share, size_of, span, usd
 from mtd_ray.report.charts.dots import Dot, DotRow, Dots
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.content import Chart, Figure, Section, Table
 from mtd_ray.report.data import ReportData
 from mtd_ray.report.means import mean_interval, retained_interval
-from mtd_ray.report.numbers import count, score, share, size_of, span, usd
 from mtd_ray.report.table import NOTHING
 
 _TITLE = "How much of each teacher did the student keep?"
@@ -28,7 +30,7 @@ def kept(data: ReportData) -> Section:
     if not results.teachers:
         text = "No teacher was measured (evaluate.baselines is false), so there is nothing to compare the student with."
         return Section("kept", _TITLE, text=(text,), figures=figures)
-    return Section("kept", _TITLE, (_READING,), figures, (_chart(results, student), _table(results, student)))
+    return Section("kept", _TITLE, (_READING,), figures, (*_chart(results, student), _table(results, student)))
 
 
 def _scores(results: Results, student: Row) -> tuple[Figure | None, ...]:
@@ -62,10 +64,10 @@ def _small(results: Results, student: Row) -> Figure | None:
 
 
 def _cost(data: ReportData) -> Figure | None:
-    """What the student costs beside the dearest other way."""
-    known = [entry for entry in data.embedding if entry.usd_per_million is not None]
-    own = next((entry for entry in known if entry.name.startswith("student")), None)
-    others = [entry for entry in known if entry is not own and entry.usd_per_million]
+    """What the student costs beside the cheapest of the APIs; nothing where no price of its machine is known."""
+    known = [entry for entry in data.embedding if entry.usd_per_million]
+    own = next((entry for entry in known if entry.role == "student"), None)
+    others = [entry for entry in known if entry is not own]
     if own is None or not others:
         return None
     cheap = min(others, key=lambda entry: entry.usd_per_million or 0)
@@ -77,30 +79,40 @@ def _ranked(results: Results) -> list[Row]:
     return sorted(results.teachers, key=lambda row: -row.mean)
 
 
-def _chart(results: Results, student: Row) -> Chart:
+def _chart(results: Results, student: Row) -> tuple[Chart, ...]:
+    """Nothing where no share of any teacher can be told."""
     rows = tuple(_row(results, student, teacher) for teacher in _ranked(results))
-    best = results.best_teacher
-    low = min(dot.low if dot.low is not None else dot.value for row in rows for dot in row.dots)
-    high = max(dot.high if dot.high is not None else dot.value for row in rows for dot in row.dots)
-    title = f"The student keeps {share(results.retained(student))} of {best.name if best else ''}, the best of its teachers"
-    if len(rows) == 1 and best:
-        title = f"The student keeps {share(results.retained(student))} of its teacher {best.name}"
+    dots = [dot for row in rows for dot in row.dots]
+    if not dots:
+        return ()
+    low = min(dot.low if dot.low is not None else dot.value for dot in dots)
+    high = max(dot.high if dot.high is not None else dot.value for dot in dots)
     description = (
         f"For each teacher, the share of its mean score that the student reaches at {student.size} numbers: "
         + "; ".join(f"{row.name} {row.value}" for row in rows)
         + ". The dashed line is the teacher itself, 100 %."
     )
     axis = Axis("Student's mean score as a share of the teacher's, %", include=(low, high, 100.0), margin=0.06)
-    return Chart("retained", title, description, Dots(axis, rows, reference=100.0))
+    return (Chart("retained", _chart_title(results, student), description, Dots(axis, rows, reference=100.0)),)
+
+
+def _chart_title(results: Results, student: Row) -> str:
+    best, retained = results.best_teacher, results.retained(student)
+    if best is None or retained is None:
+        return "Share of each teacher's mean score that the student keeps"
+    teacher = f"its teacher {best.name}" if len(results.teachers) == 1 else f"{best.name}, the best of its teachers"
+    return f"The student keeps {share(retained)} of {teacher}"
 
 
 def _row(results: Results, student: Row, teacher: Row) -> DotRow:
-    retained = results.retained(student, of=teacher) or 0.0
+    """Without a mark where the share cannot be told."""
+    name, retained = f"of {teacher.name} ({count(teacher.size)})", results.retained(student, of=teacher)
+    if retained is None or not math.isfinite(retained):
+        return DotRow(name, (), NONE)
     interval = retained_interval(results, student, teacher)
     low, high = (100 * interval[0], 100 * interval[1]) if interval else (None, None)
     tip = f"{teacher.name}: {share(retained)}" + (f", 95 % interval {span(interval, ' %')}" if interval else "")
-    dot = Dot(100 * retained, "student", tip, low=low, high=high)
-    return DotRow(f"of {teacher.name} ({count(teacher.size)})", (dot,), share(retained))
+    return DotRow(name, (Dot(100 * retained, "student", tip, low=low, high=high),), share(retained))
 
 
 def _table(results: Results, student: Row) -> Table:

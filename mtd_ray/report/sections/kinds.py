@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.numbers import count, listed, score, share, span
 from mtd_ray.report import naming
 from mtd_ray.report.charts.dots import Dot, DotRow, Dots
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.marks import Shape
 from mtd_ray.report.content import Chart, Section, Table
-from mtd_ray.report.numbers import count, score, share, span
 
 _TITLE = "On which kind of task?"
-_READING = (
-    "Scores are the main scores of the tasks, from 0 to 100: nDCG@10 for retrieval, Spearman's rank correlation for STS, accuracy "
-    "for classification, average precision for pairs, V-measure for clustering. Mean(Task) is the mean over tasks; Mean(TaskType) "
-    "is the mean over types of the mean over their tasks."
-)
+_METRICS = {
+    "Retrieval": "nDCG@10",
+    "InstructionRetrieval": "nDCG@20",
+    "Reranking": "nDCG@10 or MAP",
+    "STS": "Spearman's rank correlation",
+    "Summarization": "Spearman's rank correlation",
+    "Classification": "accuracy",
+    "MultilabelClassification": "accuracy",
+    "PairClassification": "average precision",
+    "Clustering": "V-measure",
+    "BitextMining": "F1",
+    "Regression": "Kendall's rank correlation",
+}
+"""By type of task, what most of mteb's tasks of it have as their main score."""
 
 
 def kinds(results: Results) -> Section:
     """A chart and a table by type, and every task."""
     if (student := results.student) is None:
         return Section("kinds", _TITLE, absent="Nothing was evaluated, so there is no score by kind of task.")
-    one = (
-        ()
-        if len(results.types) > 1
-        else (f"All tasks are of one type, {next(iter(results.types))}, so there is nothing to compare.",)
-    )
     charts = (_chart(results, student),) if len(results.types) > 1 else ()
     by_type = (_by_type(results),) if len(results.types) > 1 or len(results.tasks) > 1 else ()
-    return Section("kinds", _TITLE, (_READING, *one), shown=(*charts, *by_type, _by_task(results, student)))
+    return Section("kinds", _TITLE, tuple(_reading(results)), shown=(*charts, *by_type, _by_task(results, student)))
+
+
+def _reading(results: Results) -> Iterator[str]:
+    """What the scores of the types that are there are, and what is made of them."""
+    by_metric: dict[str, list[str]] = {}
+    for kind in results.types:
+        by_metric.setdefault(_METRICS.get(kind, "what the task itself calls its main score"), []).append(kind)
+    told = "; ".join(f"{metric} for {listed(kinds)}" for metric, kinds in by_metric.items())
+    yield f"Scores are the main scores of the tasks, from 0 to 100: as a rule {told}."
+    if len(results.types) > 1:
+        yield "Mean(Task) is the mean over tasks; Mean(TaskType) is the mean over types of the mean over their tasks."
+    else:
+        yield f"All tasks are of one type, {next(iter(results.types))}, so there is nothing to compare."
 
 
 def _shown(results: Results) -> list[tuple[Row, str, Shape, str]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mtd_ray.evaluate.results import Results, Row
+from mtd_ray.numbers import count, score, share, short_score, size_of, span
 from mtd_ray.report import naming
 from mtd_ray.report.charts.frame import Axis
 from mtd_ray.report.charts.marks import Shape
 from mtd_ray.report.charts.xy import XY, Series
 from mtd_ray.report.content import Chart, Section, Table
 from mtd_ray.report.means import mean_interval
-from mtd_ray.report.numbers import count, score, share, short_score, size_of, span
-from mtd_ray.report.sections.forms import chart, forms, point_of, table, words
+from mtd_ray.report.sections.forms import bytes_told, chart, forms, point_of, table, words
 
 _TITLE = "At which size?"
 
@@ -22,7 +22,7 @@ def sizes(results: Results) -> Section:
     if (student := results.student) is None:
         return Section("sizes", _TITLE, absent="Nothing was evaluated, so there is no score by size.")
     shown: list[Chart | Table] = [_models(results, student), _models_table(results)]
-    text = ["Bytes are those of one vector: four for each number as float32, one as int8, an eighth as binary."]
+    text = [f"Bytes are those of one vector: {bytes_told(results)}."]
     if rows := forms(results):
         text.append(words(results, rows))
         shown += [chart(results, student, rows), table(results, student, rows)]

@@ -127,9 +127,18 @@ def test_a_head_with_principal_directions_has_a_cosine(local_store: ObjectStore)
     losses = {"cosine": 10.0, "target": "pca"}
     stages = [{"name": "one", "heads": {8: losses}, "lr": 1e-3, "steps": 2, "batch_size": 8}]
     recipe = tiny_recipe(local_store, "none", stages=stages, train=SINGLE_BATCHES)
-    (found,) = agreements(local_store, recipe, store_run(local_store, recipe), Student())  # type: ignore[arg-type]
+    found, _ = agreements(local_store, recipe, store_run(local_store, recipe), Student())  # type: ignore[arg-type]
     assert found.cosine is not None
     assert -1 <= found.cosine < 0.9
+
+
+def test_a_beginning_that_no_stage_names_is_compared_all_the_same(local_store: ObjectStore) -> None:
+    stages = [{"name": "one", "heads": {16: {"cosine": 1.0}}, "lr": 1e-3, "steps": 2, "batch_size": 8}]
+    student = {"model": "none", "heads": [8, 16], "matryoshka": "nested"}
+    recipe = tiny_recipe(local_store, "none", stages=stages, train=SINGLE_BATCHES, student=student)
+    small, large = agreements(local_store, recipe, store_run(local_store, recipe), Student())  # type: ignore[arg-type]
+    assert (small.size, small.cosine, large.size) == (8, None, 16)
+    assert 0.3 < small.overlap < 0.95
 
 
 def test_numbers_that_no_teacher_of_the_stage_gives_do_not_count() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import pytest
 from mtd_ray import layout
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
+from mtd_ray.errors import MtdError
 from mtd_ray.evaluate.results import MeasuredTask, Results, Row
 from mtd_ray.evaluate.scores import TaskScore
 from mtd_ray.evaluate.views import View
 from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
+from mtd_ray.remote import Call
 from mtd_ray.report import gather as module
+from mtd_ray.report.facts import facts
 from mtd_ray.report.gather import gather
+from mtd_ray.report.speed import Speed
 from mtd_ray.student import Student
 from tests.tiny_models import tiny_bert
 from tests.tiny_run import store_run, tiny_recipe
@@ -33,12 +38,15 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the work that was sent to the cluster; it is done here, at a speed that is given."""
     names: list[str] = []
 
-    def here(work: Callable[..., Any], *args: Any, cpus: float, gpus: float, name: str) -> Any:
-        names.append(name)
+    def here(call: Call, work: Callable[..., Any], *args: Any, error: type[MtdError]) -> Any:
+        names.append(call.name)
         return work(*args)
 
     monkeypatch.setattr(module, "on_cluster", here)
-    monkeypatch.setattr(module, "measured_speed", lambda store, student, manifest: 250.0 * len(student.sizes))
+    monkeypatch.setattr(
+        module, "measured_speed", lambda store, student, *rest: Speed(250.0 * len(student.sizes), "here", "float32", 64)
+    )
+    monkeypatch.setattr(module, "machine_name", lambda gpus: "here")
     return names
 
 
@@ -66,7 +74,7 @@ def measured(recipe: Recipe) -> tuple[Results, dict[tuple[str, str], dict[View, 
     rows = (
         Row("student", "student", 16, {"docs": 0.7}),
         Row("untrained", "untrained", 16, {"docs": 0.2}),
-        Row("teacher", "alpha", 12, {"docs": 0.8}),
+        Row("teacher", "alpha", 12, {"docs": 0.8}, failed={"docs": 1200}),
         Row("teacher", "beta", 4, {"docs": 0.5}),
     )
     scores = {
@@ -92,6 +100,7 @@ def test_everything_is_gathered(local_store: ObjectStore, recipe: Recipe, manife
     facts = dict(data.facts)
     assert facts["prompt before queries"] == "'find: '"
     assert facts["prompt before documents"] == "none"
+    assert facts["texts that teacher alpha could not embed"].startswith("1,200 of docs; its score there is too low")
     assert facts["student"].startswith("bert, mean pooling")  # of a folder only its own name
     assert "alpha" in facts["teacher alpha"]
     assert "mtd-ray" in facts["versions"]
@@ -99,16 +108,26 @@ def test_everything_is_gathered(local_store: ObjectStore, recipe: Recipe, manife
 
 
 def test_agreement_and_speed_are_measured_once(
-    local_store: ObjectStore, recipe: Recipe, manifest: Manifest, called: list[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    local_store: ObjectStore,
+    recipe: Recipe,
+    manifest: Manifest,
+    called: list[str],
+    tmp_path: Path,
 ) -> None:
     first = gather(local_store, recipe, manifest, *measured(recipe))
-    assert sorted(called) == ["agreement with the target", "speed of the student"]
+    assert sorted(called) == ["agreement of the student", "machine of the student", "speed of the student"]
+    called.clear()
     assert gather(local_store, recipe, manifest, *measured(recipe)) == first
-    assert len(called) == 2
+    assert called == ["machine of the student"]
+    monkeypatch.setattr(module, "machine_name", lambda gpus: "elsewhere")
+    gather(local_store, recipe, manifest, *measured(recipe))
+    assert called.count("speed of the student") == 1
+    called.clear()
     export_student(Student.build(recipe.student, seed=2), tmp_path / "other", card=None)
     publish_folder(local_store, tmp_path / "other", layout.run_student(recipe.run_name))
     assert gather(local_store, recipe, manifest, *measured(recipe)).agreements != first.agreements
-    assert len(called) == 4
+    assert {"agreement of the student", "speed of the student"} < set(called)
 
 
 def test_a_run_without_tasks_still_has_a_report(
@@ -118,3 +137,12 @@ def test_a_run_without_tasks_still_has_a_report(
     assert data.lengths == ()
     assert data.harvest
     assert data.gates == ("require: the student was not measured: add tasks to evaluate",)
+
+
+def test_prompts_that_differ_are_said_with_their_tasks(local_store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
+    prompts = {"docs": "find: ", "more": "find: ", "other": ""}
+    scores = {task: replace(score(0.5), prompts={"query": prompt}) for task, prompt in prompts.items()}
+    placed = recipe.model_copy(update={"evaluate": recipe.evaluate.model_copy(update={"data": "file:///home/someone/tasks"})})
+    told = dict(facts(placed, manifest, scores))
+    assert told["prompt before queries"] == "'find: ' (docs, more); none (other)"
+    assert told["data of the tasks"] == "from tasks"

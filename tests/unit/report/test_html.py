@@ -11,9 +11,11 @@ import pytest
 
 from mtd_ray.config.evaluate import Requirements
 from mtd_ray.evaluate.results import MeasuredTask, Results, Row
+from mtd_ray.report.content import Chart
 from mtd_ray.report.data import ReportData
 from mtd_ray.report.html import page
 from mtd_ray.report.sections import sections
+from mtd_ray.report.sections.kept import kept
 from tests.unit.report.fabricated import EVIL, report
 
 
@@ -113,3 +115,26 @@ def test_small_and_odd_results_have_a_page(rows: tuple[Row, ...]) -> None:
 
 def test_no_teacher_is_said() -> None:
     assert "No teacher was measured" in Seen(html(_alone(Row("student", "student", 8, {"mine": 0.5})))).words
+
+
+def test_a_teacher_of_whom_nothing_can_be_said_has_no_mark() -> None:
+    rows = (
+        Row("student", "student", 8, {"mine": 0.5}),
+        Row("teacher", "nil", 8, {"mine": 0.0}),
+        Row("teacher", "t", 8, {"mine": 1.0}),
+    )
+    (chart,) = (part for part in kept(_alone(*rows)).shown if isinstance(part, Chart))
+    assert "of nil (8) –" in chart.description
+    circles = [found for element in chart.drawing.draw(1040.0)[1] for found in element.iter("circle")]
+    assert len(circles) == 1
+
+
+def test_what_is_explained_is_what_is_there() -> None:
+    assert "float32." in Seen(html(_alone(Row("student", "student", 8, {"mine": 0.5})))).words
+    kinds = (MeasuredTask("a", "Reranking"), MeasuredTask("b", "Summarization"), MeasuredTask("c", "Odd"), MeasuredTask("d", "STS"))
+    row = Row("student", "student", 8, {task.name: 0.5 for task in kinds})
+    words = Seen(html(ReportData("t", Results("r", kinds, 8, (row,))))).words
+    assert "Spearman's rank correlation for Summarization and STS" in words
+    assert "what the task itself calls its main score for Odd" in words
+    assert "V-measure" not in words
+    assert "binary" not in words
