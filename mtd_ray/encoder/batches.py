@@ -29,12 +29,14 @@ class TokenBudget:
 
     Args:
         tokens: at least 1; a text longer than the budget is a batch of its own.
+        on_gpu: whether it is the memory of a GPU.
     """
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, *, on_gpu: bool = False) -> None:
         if tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, not {tokens}")
         self.tokens = tokens
+        self._on_gpu = on_gpu
 
     def batches(self, lengths: Sequence[int], forward: Callable[[list[int]], Output]) -> Iterator[tuple[list[int], Output]]:
         """Run ``forward`` over all rows in the order of :func:`longest_first`; give each batch's rows and what came out.
@@ -69,7 +71,7 @@ class TokenBudget:
                 ) from error
             self.tokens = max(min(self.tokens, len(rows) * longest) // 2, 1)
         # Only here is the failed batch's memory free: the error's traceback held it.
-        if torch.cuda.is_available():
+        if self._on_gpu:
             torch.cuda.empty_cache()
         return None
 

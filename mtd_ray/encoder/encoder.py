@@ -54,7 +54,8 @@ class Encoder:
 
     def __init__(self, model: SentenceTransformer, *, batch_tokens: int | None = None) -> None:
         self.model = model.eval()
-        self._budget = TokenBudget(_fastest_batch(model) if batch_tokens is None else batch_tokens)
+        tokens = _fastest_batch(model) if batch_tokens is None else batch_tokens
+        self._budget = TokenBudget(tokens, on_gpu=self.device.type == "cuda")
         # Truncation is a setting inside the tokenizer, and a forward pass takes all cores or the whole GPU: one caller at a time
         # in each. A second caller tokenises meanwhile.
         self._tokenizing = Lock()
@@ -106,6 +107,11 @@ class Encoder:
         elif isinstance(loaded[0], Transformer):
             tune_for_cpu(loaded[0].auto_model)
         return cls(loaded, batch_tokens=batch_tokens)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return torch.device(self.model.device)
 
     @property
     def dimension(self) -> int:

@@ -66,6 +66,11 @@ class StudentEncoder:
         return tuple(self._heads)
 
     @property
+    def device(self) -> torch.device:
+        """Where the student computes."""
+        return self._encoder.device
+
+    @property
     def default_head(self) -> int:
         """The size that ``modules.json`` names: what a plain load of the folder gives."""
         return self._encoder.dimension

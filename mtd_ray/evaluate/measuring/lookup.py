@@ -13,9 +13,9 @@ from mteb._create_dataloaders import create_dataloader
 from mteb.models import ModelMeta
 from mteb.types import PromptType
 
-from mtd_ray.evaluate.measuring.embedded import EmbeddedTexts, Rows
+from mtd_ray.evaluate.measuring.embedded import EmbeddedTexts, Rows, blocks_of
 from mtd_ray.evaluate.measuring.forms import Bases, Change, change_for, made_of
-from mtd_ray.evaluate.measuring.search import nearest, ranked
+from mtd_ray.evaluate.measuring.search import Stored, nearest, ranked
 from mtd_ray.evaluate.models.base import Asked, Side, TextEncoder
 from mtd_ray.evaluate.vectors import Vectors, unit
 from mtd_ray.evaluate.views import View
@@ -56,6 +56,11 @@ class Library:
     def prompts(self) -> dict[str, str]:
         """Side → prompt, of what was asked for until now."""
         return {asked.side or "": texts.prompt for asked, texts in self._embedded.items()}
+
+    @property
+    def failed(self) -> int:
+        """Texts without a vector, of those that were asked for until now."""
+        return sum(texts.failed for texts in self._embedded.values())
 
     def texts(self, asked: Asked) -> EmbeddedTexts:
         """The texts that were asked for in one manner."""
@@ -104,8 +109,13 @@ class Lookup:
     def encode(self, inputs: Any, *, task_metadata: Any, prompt_type: PromptType | None = None, **_: Any) -> Vectors:
         """Vectors of a data loader's texts."""
         texts = self._library.texts(asked_for(task_metadata, prompt_type))
-        rows = texts.rows(list(inputs.dataset["text"]))
-        return self._change(texts.vectors(self._size, rows))
+        vectors = texts.vectors(self._size, texts.rows(list(inputs.dataset["text"])))
+        if self._view.form in ("float32", "cut"):
+            return self._change(vectors)
+        changed = np.empty((len(vectors), self._view.size), np.float32)
+        for part in blocks_of(len(vectors), self._size):
+            changed[part] = self._change(vectors[part])
+        return changed
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Vectors:
         """Cosine of each with each: one axis for each argument that has rows."""
@@ -114,7 +124,10 @@ class Lookup:
         return np.reshape(products, one.shape[:-1] + other.shape[:-1])
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Vectors:
-        product: Vectors = (unit(np.asarray(embeddings1)) * unit(np.asarray(embeddings2))).sum(axis=1)
+        one, other = np.asarray(embeddings1), np.asarray(embeddings2)
+        product = np.empty(len(one), np.float32)
+        for part in blocks_of(len(one), one.shape[1]):
+            product[part] = (unit(one[part]) * unit(other[part])).sum(axis=1)
         self.cosines.append(product)
         return product
 
@@ -128,21 +141,21 @@ class Lookup:
     ) -> dict[str, dict[str, float]]:  # fmt: skip
         """Query's id → document's id → cosine, of the nearest ``top_k``, or of the nearest of the query's own candidates."""
         corpus, asked = self._corpus, self._library.listed(queries, task_metadata, hf_split, hf_subset, PromptType.query)
-        vectors = self._unit(task_metadata, PromptType.query, asked.rows)
-
-        def read(rows: Rows) -> Vectors:
-            return self._unit(task_metadata, PromptType.document, rows)
-
+        wanted = self._stored(task_metadata, PromptType.query, asked.rows)
+        documents = self._stored(task_metadata, PromptType.document, corpus.rows)
         if top_ranked is None:
-            best, places = nearest(vectors, corpus.rows, read, most=top_k)
-            found = dict(zip(asked.names, zip(best.tolist(), places.tolist(), strict=True), strict=True))
+            found = nearest(wanted, documents, most=top_k, device=self._library.encoder.device)
         else:
             candidates = {name: [corpus.places[one] for one in ids] for name, ids in top_ranked.items()}
-            found = ranked(vectors, asked.names, candidates, corpus.rows, read, most=top_k)
-        return {name: {corpus.names[place]: cosine for cosine, place in zip(*pair, strict=True)} for name, pair in found.items()}
+            found = ranked(wanted, asked.names, candidates, documents, most=top_k)
+        return {
+            name: {corpus.names[place]: cosine for cosine, place in zip(*pair, strict=True)}
+            for name, pair in zip(asked.names, found, strict=True)
+        }
 
-    def _unit(self, metadata: Any, side: PromptType, rows: Rows) -> Vectors:
-        return unit(self._change(self._library.texts(asked_for(metadata, side)).vectors(self._size, rows)))
+    def _stored(self, metadata: Any, side: PromptType, rows: Rows) -> Stored:
+        texts = self._library.texts(asked_for(metadata, side))
+        return Stored(rows, lambda wanted: unit(self._change(texts.vectors(self._size, wanted))), self._size)
 
     @cached_property
     def _change(self) -> Change:

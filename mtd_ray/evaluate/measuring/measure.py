@@ -29,8 +29,11 @@ def measure(encoder: TextEncoder, task: Any, views: Sequence[View], *, bases: Ba
     """Score a model on an opened ``mteb.AbsTask``, in each view.
 
     Every distinct text is embedded once. Vectors of all sizes lie in a temporary folder meanwhile (``TMPDIR`` says where): per text
-    4 bytes for each number. Memory is bounded by the task's texts and by blocks of a quarter of a gigabyte. Whatever mteb draws at
-    random is the same for every view and every model.
+    4 bytes for each number. Whatever mteb draws at random is the same for every view and every model.
+
+    Retrieval and reranking hold in memory the task's texts, what was found, and some blocks of vectors of a quarter of a gigabyte
+    each. Of other tasks mteb takes all vectors of one size at once: those of float32 and cut are read from the file, unless texts
+    repeat; of other forms there is one copy in memory. Classification and clustering then make copies of their own.
 
     Args:
         bases: for the form ``pca``: size → (largest size, size), see :func:`mtd_ray.evaluate.measuring.pca.fit_pca`.
@@ -80,6 +83,7 @@ def _score(task: Any, parts: Sequence[_Part], view: View, bases: Bases) -> TaskS
         lengths=found.lengths,
         prompts=prompts,
         mteb=whole.model_dump(mode="json"),
+        failed=sum(part.library.failed for part in parts),
     )
 
 

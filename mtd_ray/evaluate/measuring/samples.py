@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal
 
-from mtd_ray.evaluate.measuring.embedded import digest
 from mtd_ray.evaluate.measuring.lookup import Library
 from mtd_ray.evaluate.models.base import TextEncoder
 from mtd_ray.evaluate.scores import ItemKind
+from mtd_ray.evaluate.texts import text_digest
 from mtd_ray.evaluate.vectors import Vectors
 
 Place = tuple[str, str]
@@ -89,12 +89,12 @@ class Lengths:
 
     def longest(self, groups: Sequence[Sequence[str]]) -> tuple[int, ...]:
         """Per group, tokens of its longest text, 0 for a group of none; nothing where nobody can count."""
-        new = {key: text for text in chain.from_iterable(groups) if (key := digest(text)) not in self._tokens}
+        new = {key: text for text in chain.from_iterable(groups) if (key := text_digest(text)) not in self._tokens}
         counted = self._encoder.count_tokens(list(new.values())) if new else []
         if counted is None:
             return ()
         self._tokens |= dict(zip(new, counted, strict=True))
-        return tuple(max((self._tokens[digest(text)] for text in group), default=0) for group in groups)
+        return tuple(max((self._tokens[text_digest(text)] for text in group), default=0) for group in groups)
 
 
 def of_queries(task: Any, places: Sequence[Place], heard: Heard, library: Library, lengths: Lengths) -> Samples:

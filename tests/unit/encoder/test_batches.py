@@ -96,3 +96,13 @@ def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         list(TokenBudget(80).batches([10] * 8, forward))
     assert forward.failed == 1
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_gpu_is_emptied_only_for_a_model_that_is_on_it(on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[None] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(None))
+    lengths = [10] * 64
+    list(TokenBudget(640, on_gpu=on_gpu).batches(lengths, SmallMemory(lengths, 200, MemoryError())))
+    assert len(emptied) == (2 if on_gpu else 0)

@@ -45,6 +45,7 @@ class RandomEncoder:
 
     sizes = SIZES
     about = About("org/random", "1", None, "float32")
+    device = "cpu"
 
     def __init__(self) -> None:
         self.asked: list[tuple[Asked, str]] = []
@@ -218,6 +219,7 @@ def test_a_text_that_could_not_be_embedded_finds_nothing() -> None:
     score = measure(RandomEncoder(), task, [View(LARGEST)])[View(LARGEST)]
     assert score.items[0] == 1.0
     assert score.main <= 1.0
+    assert score.failed == 1
 
 
 def pairs() -> Any:

@@ -1,0 +1,50 @@
+"""Nearest documents, block by block, on the device of the encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mtd_ray.evaluate.measuring import search
+from mtd_ray.evaluate.measuring.search import Stored, nearest, ranked
+from mtd_ray.evaluate.vectors import unit
+
+SIZE = 8
+
+
+def stored(count: int, seed: int, largest: list[int]) -> Stored:
+    """Random unit vectors; notes how many were read at once."""
+    vectors = unit(np.random.default_rng(seed).normal(size=(count, SIZE)).astype(np.float32))
+
+    def read(rows: search.Rows) -> search.Vectors:
+        largest.append(len(rows))
+        return vectors[rows]
+
+    return Stored(np.arange(count), read, SIZE)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of seven vectors."""
+    monkeypatch.setattr(search, "BLOCK_BYTES", 4 * SIZE * 7)
+
+
+def test_blocks_of_queries_and_documents_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # a GPU that belongs to somebody else
+    read: list[int] = []
+    queries, documents = stored(20, 0, read), stored(50, 1, read)
+    found = list(nearest(queries, documents, most=5, device="cpu"))
+    assert max(read) == 7
+    products = queries.read(queries.rows) @ documents.read(documents.rows).T
+    assert [places for _, places in found] == np.argsort(-products, axis=1)[:, :5].tolist()
+    assert [best for best, _ in found] == [pytest.approx(sorted(row)[:-6:-1], abs=1e-6) for row in products.tolist()]
+
+
+def test_candidates_are_ranked_for_every_block_of_queries() -> None:
+    queries, documents = stored(20, 0, []), stored(50, 1, [])
+    names = [f"q{row}" for row in range(20)]
+    found = list(ranked(queries, names, {"q0": [3, 4], "q15": [9, 2, 7]}, documents, most=2))
+    products = queries.read(queries.rows) @ documents.read(documents.rows).T
+    assert found[15][1] == sorted([9, 2, 7], key=lambda place: -products[15, place])[:2]
+    assert (len(found), found[1]) == (20, ([], []))
