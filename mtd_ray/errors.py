@@ -22,6 +22,10 @@ class StorageError(MtdError):
     """The object store cannot be reached, refuses access, or the bucket or object is missing."""
 
 
+class HubError(StorageError):
+    """The Hugging Face hub does not answer, is busy or fails: what may pass."""
+
+
 class CorpusError(MtdError):
     """The texts cannot be read, or nothing usable is left of them."""
 

@@ -34,11 +34,15 @@ _UPLOAD: Any = {"chunk_size": 16 * 1024 * 1024, "max_concurrency": 4}
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One listed object: its key relative to the store, its size in bytes, and when it was written, by the store's clock."""
+    """One listed object: its key relative to the store, its size in bytes, and when it was written, by the store's clock.
+
+    ``etag`` changes with the content; None where the store has none.
+    """
 
     key: str
     size: int
     modified: datetime
+    etag: str | None = None
 
 
 class ObjectStore:
@@ -146,7 +150,7 @@ class ObjectStore:
         with _Translated(self, prefix, "list"):
             for batch in obstore.list(self._store, _checked(prefix) if prefix else None):
                 for entry in batch:
-                    yield ObjectInfo(str(entry["path"]), int(entry["size"]), entry["last_modified"])
+                    yield ObjectInfo(str(entry["path"]), int(entry["size"]), entry["last_modified"], entry["e_tag"])
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

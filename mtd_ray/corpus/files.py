@@ -14,12 +14,13 @@ from mtd_ray.objects import ObjectStore
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of texts. ``name`` is its full path or URL, ``size`` its bytes."""
+    """One file of texts. ``name`` is its full path or URL, ``size`` its bytes, ``etag`` what an object store calls its content."""
 
     name: str
     size: int
     _store: ObjectStore | None = None
     _key: str = ""
+    etag: str | None = None
 
     @contextlib.contextmanager
     def local(self) -> Iterator[Path]:
@@ -65,7 +66,7 @@ def _on_s3(url: str, suffixes: tuple[str, ...], storage: ObjectStore) -> list[So
     found = [
         info for info in store.list(folder) if info.key.endswith(suffixes) and (info.key == key or info.key.startswith(_below(key)))
     ]
-    return [SourceFile(f"s3://{bucket}/{info.key}", info.size, store, info.key) for info in found]
+    return [SourceFile(f"s3://{bucket}/{info.key}", info.size, store, info.key, info.etag) for info in found]
 
 
 def _below(key: str) -> str:

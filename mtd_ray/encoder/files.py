@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 
+from mtd_ray.digests import sha256_of
 from mtd_ray.encoder.models import locate_model
 from mtd_ray.errors import MtdError
 
@@ -41,15 +40,4 @@ def content_of(folder: Path) -> dict[str, str]:
     """File → sha256, of all files in a model's folder that may decide its vectors."""
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix in _SUFFIXES and path.is_file()]
     wanted = [path for path in paths if not any(path.relative_to(folder).match(pattern) for pattern in _OTHER_BACKENDS)]
-    return {path.relative_to(folder).as_posix(): _sha256(path, *_state(path)) for path in wanted}
-
-
-def _state(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
-
-
-@lru_cache(maxsize=1024)
-def _sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return dict(zip((path.relative_to(folder).as_posix() for path in wanted), sha256_of(wanted), strict=True))

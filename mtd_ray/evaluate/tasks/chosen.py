@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtd_ray.errors import EvaluationError
-from mtd_ray.evaluate.tasks.catalogue import Catalogue, Known, Selection, catalogue
+from mtd_ray.config.nearest import nearest
+from mtd_ray.config.rules_evaluation import pair_names
+from mtd_ray.errors import EvaluationError, RecipeError
+from mtd_ray.evaluate.tasks.catalogue import Known, Selection, catalogue
 from mtd_ray.evaluate.tasks.files import TaskFiles
 from mtd_ray.evaluate.tasks.named import NamedTask, named_task
-from mtd_ray.evaluate.tasks.own import OwnData, own_data
+from mtd_ray.evaluate.tasks.own import OwnData, own_data, own_tables
 from mtd_ray.evaluate.tasks.pairs import PairsTask
+from mtd_ray.evaluate.tasks.places import tables_of
 from mtd_ray.evaluate.tasks.task import Task
 from mtd_ray.objects import ObjectStore
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from mtd_ray.config import Recipe
     from mtd_ray.config.evaluate import OwnTask
     from mtd_ray.corpus import Manifest
+
+_READERS = 8
 
 
 def tasks_of(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> tuple[Task, ...]:
@@ -32,10 +38,30 @@ def tasks_of(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> tuple[Ta
     pairs = tuple(PairsTask(name, key, manifest.pairs_sha256[name]) for name, key in manifest.pairs.items())
     named = named_tasks(wanted.tasks, wanted.benchmarks, wanted.data, store)
     tasks: tuple[Task, ...] = (*pairs, *named, *own_tasks(wanted.own, store))
-    names = [task.name for task in tasks]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise EvaluationError(f"two evaluation tasks are called {twice[0]!r}: rename yours in evaluate.own or evaluate.pairs")
+    _check_names([task.name for task in tasks])
     return tasks
+
+
+def check_tasks(store: ObjectStore, recipe: Recipe) -> None:
+    """Find what :func:`tasks_of` would find wrong, before there is a corpus: reads which files there are, and none of them.
+
+    Raises:
+        EvaluationError: a name is unknown or stands for two tasks, or data in a folder is not there.
+        RecipeError: a task that is required is not measured.
+        StorageError: a folder on an object store cannot be read.
+    """
+    wanted = recipe.evaluate
+    chosen = _chosen(wanted.tasks, wanted.benchmarks)
+    folder = None if wanted.data is None else _DataFolder(wanted.data, store)
+    if folder is not None:
+        with ThreadPoolExecutor(_READERS) as readers:
+            list(readers.map(folder.check, chosen))
+    for config in wanted.own.values():
+        own_tables(config, TaskFiles.at(_absolute(config.path), store))
+    names = [*pair_names(recipe), *(task.name for task in chosen), *wanted.own]
+    _check_names(names)
+    if strange := [name for name in recipe.require.tasks if name not in names]:
+        raise RecipeError(f"require.tasks.{strange[0]}: this task is not measured; {nearest(strange[0], names)}")
 
 
 def named_tasks(
@@ -52,14 +78,10 @@ def named_tasks(
             parts of one task, or data in a folder is not there.
         StorageError: the object store cannot be read.
     """
-    if not names and not benchmarks:
-        return ()
-    known = catalogue()
-    chosen = [(known.task(name), "by its name") for name in dict.fromkeys(names)]
-    for benchmark in dict.fromkeys(benchmarks):
-        chosen += [(_of(known, selection), f"by {benchmark}") for selection in known.benchmark(benchmark)]
-    folder = None if data is None else _DataFolder(data, storage)
-    return tuple(_task(known, task, folder) for task in _merged(chosen))
+    chosen = _chosen(names, benchmarks)
+    folder = None if data is None or not chosen else _DataFolder(data, storage)
+    with ThreadPoolExecutor(_READERS) as readers:  # every task of a folder is a listing, and files to be hashed
+        return tuple(readers.map(lambda task: _task(task, folder), chosen))
 
 
 def own_tasks(own: Mapping[str, OwnTask], storage: ObjectStore) -> tuple[OwnData, ...]:
@@ -71,8 +93,24 @@ def own_tasks(own: Mapping[str, OwnTask], storage: ObjectStore) -> tuple[OwnData
     return tuple(found)
 
 
-def _of(known: Catalogue, selection: Selection) -> Known:
-    return known.task(selection.name).of(selection)
+def _check_names(names: Sequence[str]) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise EvaluationError(f"two evaluation tasks are called {twice[0]!r}: rename yours in evaluate.own or evaluate.pairs")
+
+
+def _chosen(names: Sequence[str], benchmarks: Sequence[str]) -> list[Known]:
+    """Tasks by name, then those of the benchmarks; each once. mteb is asked only if there are any."""
+    if not names and not benchmarks:
+        return []
+    known = catalogue()
+    chosen = [(known.task(name), "by its name") for name in dict.fromkeys(names)]
+    for benchmark in dict.fromkeys(benchmarks):
+        chosen += [(_of(selection), f"by {benchmark}") for selection in known.benchmark(benchmark)]
+    return _merged(chosen)
+
+
+def _of(selection: Selection) -> Known:
+    return catalogue().task(selection.name).of(selection)
 
 
 def _merged(chosen: Iterable[tuple[Known, str]]) -> list[Known]:
@@ -94,8 +132,8 @@ def _parts(task: Known) -> str:
     return f"{', '.join(task.subsets)} ({', '.join(task.splits)})"
 
 
-def _task(known: Catalogue, task: Known, data: _DataFolder | None) -> NamedTask:
-    parts = tuple(_task(known, _of(known, part), data) for part in task.parts)
+def _task(task: Known, data: _DataFolder | None) -> NamedTask:
+    parts = tuple(_task(_of(part), data) for part in task.parts)
     folder, files = (None, None) if data is None or parts else data.find(task.name)
     return named_task(task, folder, files, parts)
 
@@ -119,6 +157,14 @@ class _DataFolder:
             return place, TaskFiles.at(place, self._storage)
         except EvaluationError:  # a prefix without objects is what a missing folder is there
             return None, None
+
+    def check(self, task: Known) -> None:
+        """EvaluationError when a table of a task, or of one of its parts, is missing in its folder."""
+        for part in task.parts:
+            self.check(_of(part))
+        _, files = (None, None) if task.parts else self.find(task.name)
+        if files is not None:
+            tables_of(files, task)
 
 
 def _absolute(path: str) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mtd_ray.config.base import fingerprint
-from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.tasks.catalogue import Known, mteb_version
 from mtd_ray.evaluate.tasks.files import TaskFiles
 from mtd_ray.evaluate.tasks.places import tables_of
@@ -35,11 +34,16 @@ class NamedTask:
     def type(self) -> str:
         return self.known.type
 
+    @property
+    def from_hub(self) -> bool:
+        return self.folder is None and all(part.from_hub for part in self.parts)
+
     def open(self, store: ObjectStore) -> Any:
         """mteb's own task with its data loaded.
 
         Raises:
             EvaluationError: the hub or the folder does not have it, or not as the task needs it.
+            HubError: the hub does not answer, or is busy.
         """
         import mteb
 
@@ -52,7 +56,9 @@ class NamedTask:
 
             fill(task, self.known, TaskFiles.at(self.folder, store))
         else:
-            _load_from_hub(task)
+            from mtd_ray.evaluate.tasks.hub import load_from_hub
+
+            load_from_hub(task)
         return task
 
 
@@ -65,18 +71,3 @@ def named_task(known: Known, folder: str | None, files: TaskFiles | None, parts:
     data = known.revision if files is None else files.digest(tables_of(files, known))
     what = [known.name, known.subsets, known.splits, data, [part.identity for part in parts], mteb_version()]
     return NamedTask(known, fingerprint(what), folder, parts)
-
-
-def _load_from_hub(task: Any) -> None:
-    try:
-        task.load_data()
-    except Exception as error:  # each library below raises its own
-        name, path = task.metadata.name, task.metadata.dataset["path"]
-        raise EvaluationError(
-            f"the data of {name} cannot be loaded from the hub ({path}: {_first_line(error)}): where there is no hub, put its "
-            f"Parquet files into a folder called {name} and name the folder above it as evaluate.data"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -7,29 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.tasks.files import TaskFiles
+from mtd_ray.evaluate.tasks.kinds import OWN_KINDS
 from mtd_ray.evaluate.tasks.places import DEFAULT, OWN_SPLIT, retrieval_tables
 
 if TYPE_CHECKING:
     from mtd_ray.config.evaluate import OwnTask
+    from mtd_ray.evaluate.tasks.task import Task
     from mtd_ray.objects import ObjectStore
-
-_TYPES = {
-    "retrieval": "Retrieval",
-    "sts": "STS",
-    "pair_classification": "PairClassification",
-    "classification": "Classification",
-    "clustering": "Clustering",
-}
 
 
 @dataclass(frozen=True)
 class OwnData:
-    """A task of one's own: its type as mteb names it, the folder of its files, and their digest."""
+    """A task of one's own: its kind as a recipe names it, the folder of its files, and their digest."""
 
     name: str
-    type: str
+    kind: str
     folder: str
     identity: str
+
+    @property
+    def type(self) -> str:
+        return OWN_KINDS[self.kind].type
+
+    @property
+    def parts(self) -> tuple[Task, ...]:
+        return ()
+
+    @property
+    def from_hub(self) -> bool:
+        return False
 
     def open(self, store: ObjectStore) -> Any:
         """One of mteb's tasks, filled.
@@ -42,20 +48,22 @@ class OwnData:
 
         files = TaskFiles.at(self.folder, store)
         task = own_task(self.name, self.type)
-        task.dataset = _retrieval(files) if self.type == "Retrieval" else checked_rows(files, self.type)
+        task.dataset = checked_rows(files, OWN_KINDS[self.kind]) if OWN_KINDS[self.kind].texts else _retrieval(files)
         task.data_loaded = True
         return task
 
 
 def own_data(name: str, config: OwnTask, folder: str, files: TaskFiles) -> OwnData:
     """A task of one's own, with the digest of its files. EvaluationError when one is missing."""
-    kind = _TYPES[config.type]
-    if kind == "Retrieval":
-        tables = retrieval_tables(files, DEFAULT, OWN_SPLIT).names
-    else:
-        splits = ("train", OWN_SPLIT) if kind == "Classification" else (OWN_SPLIT,)
-        tables = [files.require([split], f"{split}.parquet, which a task of type {config.type} needs") for split in splits]
-    return OwnData(name, kind, folder, files.digest(tables))
+    return OwnData(name, config.type, folder, files.digest(own_tables(config, files)))
+
+
+def own_tables(config: OwnTask, files: TaskFiles) -> list[str]:
+    """Every table that such a task reads. EvaluationError when one is missing."""
+    kind = OWN_KINDS[config.type]
+    if not kind.texts:
+        return retrieval_tables(files, DEFAULT, OWN_SPLIT).names
+    return [files.require([split], f"{split}.parquet, which a task of type {config.type} needs") for split in kind.splits]
 
 
 def _retrieval(files: TaskFiles) -> dict[str, Any]:

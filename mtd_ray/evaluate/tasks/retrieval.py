@@ -21,7 +21,8 @@ def retrieval_split(files: TaskFiles, tables: RetrievalTables) -> dict[str, Any]
     """One split as an ``mteb.abstasks.retrieval_dataset_loaders.RetrievalSplitData``. Queries without a judgement are left out.
 
     Raises:
-        EvaluationError: a column is missing, an id stands twice, or no query is judged.
+        EvaluationError: a column is missing or of the wrong type, an id stands twice, no query is judged, or a document that is to
+            be ranked is none of the corpus.
     """
     relevant = _relevant(files, tables.qrels)
     queries = _texts(files, tables.queries)
@@ -30,11 +31,12 @@ def retrieval_split(files: TaskFiles, tables: RetrievalTables) -> dict[str, Any]
         raise EvaluationError(f"{files.where}: no query of {tables.queries} is judged in {tables.qrels}")
     if tables.instructions is not None:
         queries = _with_instructions(files, tables.instructions, queries)
+    documents = _texts(files, tables.corpus)
     return {
-        "corpus": Dataset(_texts(files, tables.corpus)),
+        "corpus": Dataset(documents),
         "queries": Dataset(queries),
         "relevant_docs": relevant,
-        "top_ranked": None if tables.top_ranked is None else _top_ranked(files, tables.top_ranked),
+        "top_ranked": None if tables.top_ranked is None else _top_ranked(files, tables.top_ranked, documents),
     }
 
 
@@ -55,32 +57,54 @@ def _texts(files: TaskFiles, name: str) -> pa.Table:
         raise EvaluationError(f"{files.where}: {name} has {len(ids)} rows and only {distinct} distinct ids")
     texts = column(files, table, name, "text")
     if not pa.types.is_list(texts.type):  # turns of a conversation stay as they are
-        texts = pc.fill_null(texts.cast(pa.large_string()), "")
-    others = {key: pc.fill_null(table.column(key), "") for key in ("title", "instruction") if key in table.column_names}
+        texts = pc.fill_null(_cast(files, name, "text", texts, pa.large_string()), "")
+    others = {
+        key: pc.fill_null(_cast(files, name, key, table.column(key), pa.large_string()), "")  # one without any text has no type
+        for key in ("title", "instruction")
+        if key in table.column_names
+    }
     return pa.table({"id": ids, "text": texts, **others})
 
 
 def _strings(files: TaskFiles, table: pa.Table, name: str, *spellings: str) -> pa.ChunkedArray:
-    found = column(files, table, name, *spellings).cast(pa.string())
+    return _filled(files, table, name, pa.string(), *spellings)
+
+
+def _filled(files: TaskFiles, table: pa.Table, name: str, kind: pa.DataType, *spellings: str) -> pa.ChunkedArray:
+    """A column as another type, of which no row is null."""
+    found = _cast(files, name, spellings[0], column(files, table, name, *spellings), kind)
     if found.null_count:
         raise EvaluationError(f"{files.where}: {name} has {found.null_count} rows without {spellings[0]!r}")
     return found
 
 
+def _cast(files: TaskFiles, name: str, key: str, values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return values.cast(kind, safe=False)
+    except pa.ArrowException:
+        raise EvaluationError(f"{files.where}: column {key!r} of {name} holds {values.type}, not {kind}") from None
+
+
 def _relevant(files: TaskFiles, name: str) -> Relevant:
     table = files.read(name, ("query-id", "corpus-id", "score"))
     queries, documents = (_strings(files, table, name, key).to_pylist() for key in ("query-id", "corpus-id"))
-    scores = column(files, table, name, "score").cast(pa.int32(), safe=False).to_pylist()
+    scores = _filled(files, table, name, pa.int32(), "score").to_pylist()
     relevant: Relevant = {}
     for query, document, score in zip(queries, documents, scores, strict=True):
         relevant.setdefault(query, {})[document] = score
     return relevant
 
 
-def _top_ranked(files: TaskFiles, name: str) -> dict[str, list[str]]:
+def _top_ranked(files: TaskFiles, name: str, documents: pa.Table) -> dict[str, list[str]]:
+    """Query → documents that are to be ranked."""
     table = files.read(name, ("query-id", "corpus-ids"))
     queries = _strings(files, table, name, "query-id").to_pylist()
-    return dict(zip(queries, column(files, table, name, "corpus-ids").to_pylist(), strict=True))
+    ranked = _filled(files, table, name, pa.list_(pa.string()), "corpus-ids").to_pylist()
+    known = set(documents.column("id").to_pylist())
+    for query, candidates in zip(queries, ranked, strict=True):
+        if strangers := [one for one in candidates if one not in known]:
+            raise EvaluationError(f"{files.where}: {name} ranks {strangers[0]!r} for query {query!r}, which is no document")
+    return dict(zip(queries, ranked, strict=True))
 
 
 def _with_instructions(files: TaskFiles, name: str, queries: pa.Table) -> pa.Table:

@@ -11,29 +11,19 @@ from datasets import Dataset, DatasetDict
 from mtd_ray.config.nearest import nearest
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.tasks.files import TaskFiles
+from mtd_ray.evaluate.tasks.kinds import OwnKind
 from mtd_ray.evaluate.tasks.places import OWN_SPLIT
 
-_PAIR = ("sentence1", "sentence2")
-_COLUMNS: dict[str, tuple[tuple[str, ...], str]] = {
-    "STS": (_PAIR, "score"),
-    "PairClassification": (_PAIR, "label"),
-    "Classification": (("text",), "label"),
-    "Clustering": (("text",), "label"),
-}
-"""Type → columns of texts, column of what is to be found."""
 
-
-def checked_rows(files: TaskFiles, kind: str) -> DatasetDict:
-    """The splits of a task of mteb's type ``kind``.
+def checked_rows(files: TaskFiles, kind: OwnKind) -> DatasetDict:
+    """The splits of a task whose rows stand in one table per split.
 
     Raises:
         EvaluationError: a column is missing or of the wrong type, a text is empty, or there is nothing to tell apart.
     """
-    texts, gold = _COLUMNS[kind]
-    splits = ("train", OWN_SPLIT) if kind == "Classification" else (OWN_SPLIT,)
-    tables = {split: _checked(files, split, texts, gold) for split in splits}
+    tables = {split: _checked(files, split, kind.texts, kind.gold) for split in kind.splits}
     _check_gold(files, kind, tables)
-    if kind == "Classification":
+    if kind.type == "Classification":
         tables = _numbered(tables)
     return DatasetDict({split: Dataset(table) for split, table in tables.items()})
 
@@ -58,17 +48,17 @@ def _check_texts(files: TaskFiles, split: str, name: str, column: pa.ChunkedArra
         raise EvaluationError(f"{files.where}: column {name!r} of {split} is empty in row {row}; remove the row")
 
 
-def _check_gold(files: TaskFiles, kind: str, tables: dict[str, pa.Table]) -> None:
-    gold = tables[OWN_SPLIT].column(_COLUMNS[kind][1])
+def _check_gold(files: TaskFiles, kind: OwnKind, tables: dict[str, pa.Table]) -> None:
+    gold = tables[OWN_SPLIT].column(kind.gold)
     distinct: set[Any] = set(pc.unique(gold).to_pylist())
-    if kind == "STS" and not (pa.types.is_floating(gold.type) or pa.types.is_integer(gold.type)):
+    if kind.type == "STS" and not (pa.types.is_floating(gold.type) or pa.types.is_integer(gold.type)):
         raise EvaluationError(f"{files.where}: column 'score' of {OWN_SPLIT} holds {gold.type}, not numbers")
-    if kind == "PairClassification" and not distinct <= {0, 1}:
+    if kind.type == "PairClassification" and not distinct <= {0, 1}:
         strange = min(map(str, distinct - {0, 1}))
         raise EvaluationError(f"{files.where}: column 'label' of {OWN_SPLIT} holds {strange}; a pair is 1 (belongs together) or 0")
     if len(distinct) < 2:
-        raise EvaluationError(f"{files.where}: all {len(gold)} rows of {OWN_SPLIT} have the same {_COLUMNS[kind][1]}")
-    if kind == "Classification" and (unseen := distinct - set(pc.unique(tables["train"].column("label")).to_pylist())):
+        raise EvaluationError(f"{files.where}: all {len(gold)} rows of {OWN_SPLIT} have the same {kind.gold}")
+    if kind.type == "Classification" and (unseen := distinct - set(pc.unique(tables["train"].column("label")).to_pylist())):
         raise EvaluationError(f"{files.where}: no row of train has the label {min(map(str, unseen))} of {OWN_SPLIT}")
 
 

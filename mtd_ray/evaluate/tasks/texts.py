@@ -43,11 +43,6 @@ class RetrievalTexts:
             relevant[queries[query]].add(passages[passage])
         return cls(name, tuple(queries), tuple(passages), tuple(tuple(sorted(found)) for found in relevant))
 
-    @property
-    def count(self) -> int:
-        """Number of texts to embed."""
-        return len(self.queries) + len(self.passages)
-
 
 def _stripped(name: str, pairs: pa.Table, column: str) -> list[str]:
     texts = [(text or "").strip() for text in pairs.column(column).to_pylist()]

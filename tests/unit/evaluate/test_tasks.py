@@ -32,7 +32,6 @@ def test_repeated_texts_are_one_text() -> None:
     assert texts.queries == ("a", "b")
     assert texts.passages == ("x", "y")
     assert texts.relevant == ((0, 1), (0,))
-    assert texts.count == 4
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mtd_ray.config.evaluate import OwnTask
+from mtd_ray.corpus.files import SourceFile
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.tasks import OwnData, own_tasks
+from mtd_ray.evaluate.tasks.files import TaskFiles
 from mtd_ray.objects import ObjectStore
 
 Tables = dict[str, dict[str, Sequence[Any]]]
@@ -154,3 +156,70 @@ def test_files_that_the_datasets_library_wrote(tmp_path: Path) -> None:
         rows.to_parquet(tmp_path / f"mine/{split}.parquet")
     opened = own("classification", tmp_path / "mine").open(ObjectStore(str(tmp_path)))
     assert opened.dataset["train"]["label"] == [0, 1] * 10
+
+
+def test_columns_without_any_text_are_empty_texts(tmp_path: Path) -> None:
+    tables = changed("retrieval", "corpus", title=[None, None])
+    opened = own("retrieval", write(tmp_path / "mine", tables)).open(ObjectStore(str(tmp_path)))
+    assert opened.dataset["default"]["test"]["corpus"]["title"] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        ("qrels", {"score": [None, None]}, "qrels has 2 rows without 'score'"),
+        ("qrels", {"score": ["high", "low"]}, "column 'score' of qrels holds string, not int32"),
+        ("corpus", {"text": [{"a": 1}, {"a": 2}]}, "column 'text' of corpus holds struct.*, not large_string"),
+    ],
+)
+def test_columns_of_other_types_are_named(table: str, columns: dict[str, Any], message: str, tmp_path: Path) -> None:
+    task = own("retrieval", write(tmp_path / "mine", changed("retrieval", table, **columns)))
+    with pytest.raises(EvaluationError, match=message):
+        task.open(ObjectStore(str(tmp_path)))
+
+
+def test_a_document_that_is_ranked_must_be_there(tmp_path: Path) -> None:
+    ranked = {"query-id": [1], "corpus-ids": [["d1", "d7"]]}
+    task = own("retrieval", write(tmp_path / "mine", LAYOUTS["retrieval"] | {"top_ranked": ranked}))
+    with pytest.raises(EvaluationError, match="top_ranked ranks 'd7' for query '1', which is no document"):
+        task.open(ObjectStore(str(tmp_path)))
+
+
+def shards(folder: Path, first: pa.Table, second: pa.Table) -> Path:
+    folder.mkdir()
+    for number, table in enumerate((first, second)):
+        pq.write_table(table, folder / f"test-0000{number}-of-00002.parquet")
+    return folder
+
+
+def test_files_of_one_table_may_differ_in_how_wide_their_types_are(tmp_path: Path) -> None:
+    first = pa.table(LAYOUTS["sts"]["test"])
+    wide = first.set_column(0, "sentence1", first.column("sentence1").cast(pa.large_string()))
+    opened = own("sts", shards(tmp_path / "mine", first, wide)).open(ObjectStore(str(tmp_path)))
+    assert len(opened.dataset["test"]) == 6
+
+
+def test_files_that_are_no_table_together_are_named(tmp_path: Path) -> None:
+    first = pa.table(LAYOUTS["sts"]["test"])
+    store = ObjectStore(str(tmp_path))
+    with pytest.raises(EvaluationError, match=r"00001-of-00002\.parquet and .* column 'score' is in one only"):
+        own("sts", shards(tmp_path / "less", first, first.drop_columns("score"))).open(store)
+    with pytest.raises(EvaluationError, match=r"files of test are one table, but .*score has incompatible types"):
+        own("sts", shards(tmp_path / "other", first, first.set_column(2, "score", pa.array(["1", "2", "3"])))).open(store)
+
+
+def test_a_table_that_is_there_twice_or_in_part_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", LAYOUTS["sts"])
+    write(folder / "data", {"test-00000-of-00001": LAYOUTS["sts"]["test"]})
+    with pytest.raises(EvaluationError, match=r"data/test-00000-of-00001\.parquet and .*/test\.parquet are both the table test"):
+        own("sts", folder)
+    part = write(tmp_path / "part", {"test-00000-of-00002": LAYOUTS["sts"]["test"]})
+    with pytest.raises(EvaluationError, match="1 of 2 files of test are there"):
+        own("sts", part)
+
+
+def test_an_object_is_known_by_its_etag_and_not_downloaded() -> None:
+    def identity(etag: str) -> str:
+        return TaskFiles("s3://b/mine", {"test": (SourceFile("s3://b/mine/test.parquet", 7, etag=etag),)}).digest(["test"])
+
+    assert identity("one") == identity("one") != identity("two")
