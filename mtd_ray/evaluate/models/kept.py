@@ -48,6 +48,11 @@ class KeptVectors:
         self._held: OrderedDict[str, Vectors] = OrderedDict()
 
     @property
+    def where(self) -> str:
+        """The folder, for people."""
+        return f"{self._store.url}/{layout.kept_chunks(self._teacher, self._manner)}"
+
+    @property
     def chunk_rows(self) -> int:
         """How many texts a chunk should have."""
         return max(_CHUNK_BYTES // (4 * self._size), 1)

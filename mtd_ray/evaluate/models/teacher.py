@@ -108,7 +108,7 @@ class _TeacherEncoder:
         self._failures_pass = failures_pass
         self._kept: dict[str, KeptVectors] = {}
         self._client: TeacherClient | None = None
-        self._texts, self._failed, self._example = 0, 0, ""
+        self._texts, self._failed, self._last = 0, 0, ""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -148,7 +148,10 @@ class _TeacherEncoder:
             self._ask(rows, kind_of(asked), kept, vectors)
         failed = [row for row in missing if kept.failure(texts[row]) is not None]
         if failed:
-            self._example = f"task {asked.task!r}: {kept.failure(texts[failed[0]])}"
+            self._last = (
+                f"the last of task {asked.task!r}: {kept.failure(texts[failed[-1]])}; refused texts are asked for again when the "
+                f".failed objects in {kept.where} are deleted"
+            )
         self._texts, self._failed = self._texts + len(texts), self._failed + len(failed)
         return {self._config.dimensions: vectors}
 
@@ -164,11 +167,9 @@ class _TeacherEncoder:
         if not self._failed:
             return
         if self._failed == self._texts:
-            raise EvaluationError(
-                f"teacher {self._name}: not one of {self._texts:,} texts could be embedded, the last failure was of {self._example}"
-            )
-        _LOG.warning("teacher %s: %d of %d texts could not be embedded, the last failure was of %s; their vectors are zeros",
-                     self._name, self._failed, self._texts, self._example)  # fmt: skip
+            raise EvaluationError(f"teacher {self._name}: not one of {self._texts:,} texts could be embedded, {self._last}")
+        _LOG.warning("teacher %s: %d of %d texts could not be embedded and are vectors of zeros, %s",
+                     self._name, self._failed, self._texts, self._last)  # fmt: skip
 
     def close(self) -> None:
         if self._client is not None:

@@ -143,7 +143,10 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> FakeTeacher:
 def test_failed_texts_are_zeros_and_told(refusing: FakeTeacher, local_store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
     found = vectors(MeasuredTeacher("a", openai()), local_store)
     assert [row for row in range(6) if not found[row].any()] == [3]
-    assert "teacher a: 1 of 6 texts could not be embedded, the last failure was of task 'SciFact': HTTP 400: refused" in caplog.text
+    assert (
+        "a: 1 of 6 texts could not be embedded and are vectors of zeros, the last of task 'SciFact': HTTP 400: refused"
+        in caplog.text
+    )
 
 
 def test_a_refused_text_is_not_asked_for_again(
