@@ -26,7 +26,7 @@ runs/<run>/checkpoints/<stage>-<step>/scoring.json   its weights are being measu
 runs/<run>/metrics.jsonl, runs/<run>/tensorboard/…
 runs/<run>/student/…                                 the exported folder, then `manifest.json`
 runs/<run>/untrained/…                               the same student before its first step
-runs/<run>/exported.json                             what was exported: checkpoint and the recipe's export section
+runs/<run>/exported.json                             what was exported: checkpoint, seconds of training, dtype
 runs/<run>/measured/<what>.json                      what was measured of the student besides its scores, for the report
 runs/<run>/report/…                                  index.html, report.md, results.json, scores.png
 runs/<run>/report/mteb/results/<model>/<revision>/…  <task>.json and model_meta.json, as mteb's leaderboard takes them

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Any
-
 import ray
-from ray.exceptions import RayError, RayTaskError
 
 from mtd_ray.config import LocalTeacher, Recipe
 from mtd_ray.corpus import Manifest
@@ -15,10 +10,7 @@ from mtd_ray.distill.checkpoints.checkpoint import Checkpoints, corpus_digest
 from mtd_ray.errors import MtdError, TargetError
 from mtd_ray.harvest.reembed import reembed
 from mtd_ray.objects import ObjectStore
-
-_LOG = logging.getLogger(__name__)
-_RETRIES = 3
-_WARN_EVERY_S = 60.0
+from mtd_ray.remote import Call, answer, first_ended, start, warn_of_scarce_nodes
 
 
 def check_alignment(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> None:
@@ -34,14 +26,21 @@ def check_alignment(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> N
     """
     if Checkpoints(store, recipe.run_name).newest(corpus=corpus_digest(manifest)) is not None:
         return
-    teachers = local_teachers(recipe)
-    running = {_start(store, recipe, manifest, name, teacher): name for name, teacher in teachers.items()}
+    calls = {
+        name: Call(f"check targets of {name}", f"teacher {name}", teacher.num_cpus, teacher.num_gpus)
+        for name, teacher in local_teachers(recipe).items()
+    }
+    warn_of_scarce_nodes(calls.values())
+    running = {start(call, check_teacher, store, recipe, manifest, name): call for name, call in calls.items()}
     while running:
-        ready, _ = ray.wait(list(running), num_returns=1, timeout=_WARN_EVERY_S)
-        if not ready:
-            _warn_of_scarce_nodes({name: teachers[name] for name in running.values()})
-        for ref in ready:
-            _end(ref, running.pop(ref), others=list(running))
+        ended = first_ended(running)
+        of = running.pop(ended).of
+        try:
+            answer(ended, f"{of}: comparing its targets with its answers", TargetError)
+        except MtdError:
+            for other in running:
+                ray.cancel(other)
+            raise
 
 
 def local_teachers(recipe: Recipe) -> dict[str, LocalTeacher]:
@@ -53,33 +52,3 @@ def local_teachers(recipe: Recipe) -> dict[str, LocalTeacher]:
 def check_teacher(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str) -> None:
     """Raise what :func:`mtd_ray.harvest.reembed.reembed` does unless a teacher still gives what is stored, in a few rows."""
     reembed(store, recipe, manifest, name)
-
-
-def _start(store: ObjectStore, recipe: Recipe, manifest: Manifest, name: str, teacher: LocalTeacher) -> Any:
-    check = ray.remote(check_teacher).options(
-        num_cpus=teacher.num_cpus, num_gpus=teacher.num_gpus, max_retries=_RETRIES, name=f"check targets of {name}"
-    )
-    return check.remote(store, recipe, manifest, name)
-
-
-def _end(ready: Any, name: str, others: list[Any]) -> None:
-    try:
-        ray.get(ready)
-    except RayError as error:
-        for other in others:
-            ray.cancel(other)
-        if isinstance(error, RayTaskError) and isinstance(error.cause, MtdError):
-            raise error.cause from None
-        raise TargetError(f"teacher {name}: comparing its targets with its answers failed: {error}") from error
-
-
-def _warn_of_scarce_nodes(waiting: Mapping[str, LocalTeacher]) -> None:
-    """Only warned of: a cluster may grow."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for name, teacher in waiting.items():
-        if not any(node.get("CPU", 0) >= teacher.num_cpus and node.get("GPU", 0) >= teacher.num_gpus for node in nodes):
-            _LOG.warning(
-                "teacher %s: no node of the cluster has its num_cpus: %g and num_gpus: %g, so that its targets cannot be compared "
-                "with its answers: the run waits until the cluster grows",
-                name, teacher.num_cpus, teacher.num_gpus,
-            )  # fmt: skip

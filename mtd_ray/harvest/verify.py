@@ -18,6 +18,7 @@ from mtd_ray.harvest.budget import SharedBudget, start_budget
 from mtd_ray.harvest.reembed import reembed
 from mtd_ray.harvest.table import aligned
 from mtd_ray.objects import ObjectStore
+from mtd_ray.remote import Call, on_cluster
 from mtd_ray.targets import TargetStore, pending_parts
 from mtd_ray.targets.audit import Audit, audit_shard
 from mtd_ray.teachers import Budget, TeacherError
@@ -178,9 +179,9 @@ def _compared(sample: _Sample, budget: SharedBudget | None) -> _Compared:
     if not isinstance(teacher, LocalTeacher):
         _log.info("teacher %s embeds %d rows again, which its provider charges for", sample.teacher, sample.rows)
         held = budget.of(teacher_fingerprint(teacher)) if budget else None
-    task = ray.remote(_Sample.compared).options(num_cpus=teacher.num_cpus, num_gpus=getattr(teacher, "num_gpus", 0.0))
-    compared: _Compared = ray.get(task.remote(sample, held))
-    return compared
+    gpus = teacher.num_gpus if isinstance(teacher, LocalTeacher) else 0.0
+    call = Call(f"embed rows of {sample.teacher} again", f"teacher {sample.teacher}", teacher.num_cpus, gpus)
+    return on_cluster(call, _Sample.compared, sample, held, error=TeacherError)
 
 
 def _together(audited: Verification, compared: _Compared | None) -> Verification:

@@ -24,7 +24,7 @@ MAY_IMPORT = {
         "mtd_ray/distill/checkpoints/evaluator.py",
         "mtd_ray/distill/checkpoints/notices.py",
         "mtd_ray/distill/pipeline.py",
-        "mtd_ray/evaluate/runner.py",
+        "mtd_ray/remote.py",
         "mtd_ray/sandbox/ray_cluster.py",
         "serve/app.py",
         "jobs/",

@@ -16,7 +16,7 @@ from mtd_ray.evaluate.tasks import Task
 from mtd_ray.evaluate.views import View
 
 if TYPE_CHECKING:
-    from mtd_ray.evaluate.runner import Scores
+    from mtd_ray.evaluate.results import Scores
     from mtd_ray.objects import ObjectStore
 
 _LEVEL = 0.05

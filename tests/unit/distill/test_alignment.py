@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mtd_ray import remote
 from mtd_ray.config import Recipe
 from mtd_ray.corpus import Manifest
 from mtd_ray.distill import alignment, check_alignment, check_batches
@@ -91,28 +92,28 @@ def test_nobody_is_asked_again_once_training_has_a_checkpoint(
     writer = CheckpointWriter(store, recipe.run_name, keep=2)
     writer.save(Position(0, 1), TinyEngine(1.0), seconds=1.0, corpus=corpus_digest(manifest), resumable=True)
     writer.finish()
-    monkeypatch.setattr(alignment, "ray", None)
+    monkeypatch.setattr(alignment, "start", None)
     check_alignment(*run)
 
 
 def test_a_teacher_that_no_node_can_run_is_told_again_and_again(
     run: tuple[ObjectStore, Recipe, Manifest], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    task = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: "task"))
     nodes = [{"Alive": True, "Resources": {}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
     waits: list[list[str]] = [[], [], ["task"]]
     grown = {"Alive": True, "Resources": {"CPU": 64.0}}
     cluster = SimpleNamespace(
-        remote=lambda _: task,
         nodes=lambda: nodes if waits[1:] else [*nodes, grown],
         wait=lambda refs, **_: (waits.pop(0), []),
         get=lambda ref: None,
     )
-    monkeypatch.setattr(alignment, "ray", cluster)
+    monkeypatch.setattr(remote, "ray", cluster)
+    monkeypatch.setattr(alignment, "start", lambda *_: "task")
     with caplog.at_level(logging.WARNING):
         check_alignment(*run)
-    (warning,) = caplog.messages
-    assert warning.startswith("teacher local: no node of the cluster has its num_cpus: 1 and num_gpus: 0")
+    before, later = caplog.messages
+    assert before == later
+    assert before.startswith("no node of the cluster has num_cpus: 1 and num_gpus: 0 at once, which is what teacher local asks for")
 
 
 def test_a_batch_that_the_corpus_cannot_fill_is_refused(run: tuple[ObjectStore, Recipe, Manifest]) -> None:
