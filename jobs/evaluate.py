@@ -9,11 +9,15 @@ Models are exported folders, hub names, or s3:// URLs of runs or of their studen
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from mtd_ray import job, layout
 from mtd_ray.objects import ObjectStore
+from mtd_ray.remote import hosts
+
+_LOG = logging.getLogger("mtd_ray")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,10 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 def _evaluate(recipe_file: str, overrides: Sequence[str]) -> None:
     from mtd_ray.corpus import load_manifest
     from mtd_ray.evaluate.gates import RequirementError
+    from mtd_ray.evaluate.tasks import check_tasks
     from mtd_ray.report import format_table
     from mtd_ray.run import evaluate_and_report
 
     recipe, store = job.prepare(recipe_file, overrides)
+    check_tasks(store, recipe)
     job.connect()
     try:
         results = evaluate_and_report(store, recipe, load_manifest(store, recipe))
@@ -78,7 +84,21 @@ def _compare(given: argparse.Namespace) -> None:
     tasks = named_tasks(given.task, given.benchmark, given.data, store)
     models = candidates(given.what, cpus=given.cpus, gpus=given.gpus)
     job.connect()
+    _warn_of_folders(store.url, [*given.what, *([given.data] if given.data else [])])
     print("\n\n".join(map(format_comparison, compare(store, models, tasks))))
+
+
+def _warn_of_folders(storage: str, places: Sequence[str]) -> None:
+    """Log what only one machine may have, where the cluster has several. Only warned of: they may share a disk."""
+    folders = [place for place in places if Path(place).expanduser().is_dir()]
+    folders += [] if storage.startswith("s3://") else [storage]
+    if folders and (count := hosts()) > 1:
+        _LOG.warning(
+            "the cluster has %d machines, and these are folders: %s. Unless all machines share them, models and data are missing "
+            "on the others, and scores are kept where they were measured and not found again: use s3:// URLs (and --storage)",
+            count,
+            ", ".join(folders),
+        )
 
 
 if __name__ == "__main__":

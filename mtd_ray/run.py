@@ -23,6 +23,7 @@ from mtd_ray.errors import MtdError
 from mtd_ray.evaluate.gates import RequirementError, unmet
 from mtd_ray.evaluate.results import Results, assert_student_improved
 from mtd_ray.evaluate.runner import Evaluation, evaluate
+from mtd_ray.evaluate.tasks import check_tasks
 from mtd_ray.evaluate.views import View
 from mtd_ray.export import export_student
 from mtd_ray.harvest import harvest
@@ -56,6 +57,7 @@ def run_recipe(store: ObjectStore, recipe: Recipe) -> Outcome:
     if (results := _finished(store, recipe)) is not None:
         return Outcome(recipe.run_name, results, already_finished=True)
     check_trackers(recipe)
+    check_tasks(store, recipe)
     store.put(layout.run_recipe(recipe.run_name), recipe.model_dump_json(indent=1).encode())
     with step("corpus"):
         manifest = build_corpus(store, recipe)

@@ -32,14 +32,18 @@ def broken_evaluation_rules(recipe: Recipe) -> Iterator[str]:
     yield from _required_tasks(recipe)
 
 
+def pair_names(recipe: Recipe) -> tuple[str, ...]:
+    """Tasks that the corpus has pairs for."""
+    return (*([HELDOUT] if _has_heldout(recipe) else ()), *recipe.evaluate.pairs)
+
+
 def _has_heldout(recipe: Recipe) -> bool:
     return recipe.evaluate.heldout and isinstance(recipe.corpus.source, DocstringSource)
 
 
 def _named(recipe: Recipe) -> tuple[str, ...]:
     """Tasks whose names the recipe tells; those of benchmarks only mteb knows."""
-    evaluate = recipe.evaluate
-    return (*([HELDOUT] if _has_heldout(recipe) else ()), *evaluate.pairs, *evaluate.tasks, *evaluate.own)
+    return (*pair_names(recipe), *recipe.evaluate.tasks, *recipe.evaluate.own)
 
 
 def _something(recipe: Recipe) -> Iterator[str]:

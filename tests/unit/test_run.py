@@ -12,11 +12,12 @@ import pytest
 from mtd_ray import layout, run
 from mtd_ray.config import Recipe
 from mtd_ray.distill import DistillReceipt
-from mtd_ray.errors import TrainingError
+from mtd_ray.errors import MtdError, TrainingError
 from mtd_ray.evaluate.gates import RequirementError
 from mtd_ray.evaluate.results import MeasuredTask, Results, Row
 from mtd_ray.evaluate.runner import Evaluation
 from mtd_ray.evaluate.scores import TaskScore
+from mtd_ray.evaluate.tasks import check_tasks
 from mtd_ray.evaluate.views import View
 from mtd_ray.objects import ObjectStore
 from mtd_ray.run import run_recipe
@@ -51,7 +52,16 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         steps.done.append("publish")
         store.put(f"{prefix}/manifest.json", b'{"files": {}}')
 
-    for name in ("check_trackers", "build_corpus", "check_batches", "harvest", "check_alignment", "gather", "write_report"):
+    for name in (
+        "check_trackers",
+        "check_tasks",
+        "build_corpus",
+        "check_batches",
+        "harvest",
+        "check_alignment",
+        "gather",
+        "write_report",
+    ):
         stand_in(name)
     for name in ("final_student", "initial_student"):
         stand_in(name)
@@ -127,3 +137,20 @@ def test_other_weights_and_another_dtype_are_exported(local_store: ObjectStore, 
     steps.checkpoint = "trained again"
     run_recipe(local_store, recipe(local_store))
     assert steps.done.count("publish") == 6
+
+
+@pytest.mark.parametrize(
+    ("more", "tells"),
+    [
+        ({"evaluate": {"tasks": ["scifact"]}}, r"mteb .* knows no task 'scifact'; did you mean 'SciFact'\?"),
+        ({"evaluate": {"own": {"tickets": {"type": "sts", "path": "/nowhere"}}}}, "/nowhere"),
+        ({"evaluate": {"benchmarks": ["MTEB(eng, v2)"]}, "require": {"tasks": {"STS1": 80}}}, r"require\.tasks\.STS1: .*'STS1\d'"),
+    ],
+)
+def test_a_wrong_task_is_told_before_anything_starts(
+    local_store: ObjectStore, steps: Steps, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], tells: str
+) -> None:
+    monkeypatch.setattr(run, "check_tasks", check_tasks)
+    with pytest.raises(MtdError, match=tells):
+        run_recipe(local_store, recipe(local_store, **more))
+    assert steps.done == ["check_trackers"]
