@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from mtd_ray.card.markup import table
 from mtd_ray.card.origins import Origin, is_on_a_hub, license_of, license_section, origins_of
 from mtd_ray.card.training import Dataset, Training, hardware_of, public_datasets
 from mtd_ray.card.usage import usage_section
 from mtd_ray.config import Recipe, StudentConfig
 from mtd_ray.config.rules_evaluation import HELDOUT
 from mtd_ray.licenses import hub_license
+from mtd_ray.markdown import escaped, table
 
 if TYPE_CHECKING:
     from mtd_ray.corpus import Manifest
@@ -80,7 +80,7 @@ class ModelCard:
         """The whole file: YAML front matter as the Hugging Face hub reads it, then text."""
         parts = (
             self._front_matter(),
-            f"# {self.name}",
+            f"# {escaped(self.name)}",
             license_section(self.origins),
             self._summary(),
             self._sizes(),
@@ -133,4 +133,4 @@ def _told(recipe: Recipe, results: Results, scores: Mapping[str, TaskScore]) -> 
     names = {task.name for task in results.tasks} if recipe.evaluate.tasks or recipe.evaluate.benchmarks else set()
     public = names - recipe.evaluate.own.keys() - recipe.evaluate.pairs.keys() - {HELDOUT}
     sources = mteb_sources(public) if public else {}
-    return results_section(results), model_index(recipe.name, results, scores, sources)
+    return results_section(results, recipe.export.dtype), model_index(recipe.name, results, scores, sources)

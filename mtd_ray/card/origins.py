@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtd_ray.card.markup import table
 from mtd_ray.config import Recipe
 from mtd_ray.config.teachers import Teacher
 from mtd_ray.licenses import NON_COMMERCIAL, most_restrictive, restriction
+from mtd_ray.markdown import escaped, table
+
+# An absolute folder, one relative to here or home, a drive, or a URL.
+_PLACE = re.compile(r"[/\\.~]|[A-Za-z]:[/\\]|\w+://")
+_ON_A_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -50,25 +55,33 @@ def license_section(origins: Sequence[Origin]) -> str:
     if strictest := _strictest_stated(origins):
         holders = ", ".join(origin.role for origin in origins if origin.license == strictest)
         among = "the origins that state one" if unstated else "this model's origins"
-        lines.append(f"**Licence: {'at least ' if unstated else ''}{strictest}**, the most restrictive among {among} ({holders}).")
+        lines.append(
+            f"**Licence: {'at least ' if unstated else ''}{escaped(strictest)}**, the most restrictive among {among} ({holders})."
+        )
         if restriction(strictest) == NON_COMMERCIAL:
             lines.append("It does not allow commercial use, and that follows this model.")
     if unstated:
         lines.append(f"**Not stated:** {', '.join(unstated)}. Find out on whose terms before you use or share this model.")
     lines.append("A student learns from its teachers' vectors, so the teachers' terms apply to it.")
-    rows = [(origin.role, origin.model, origin.revision or "", origin.part, origin.license or "not stated") for origin in origins]
+    rows = [
+        tuple(map(escaped, (origin.role, origin.model, origin.revision or "", origin.part, origin.license or "not stated")))
+        for origin in origins
+    ]
     return " ".join(lines) + "\n\n" + table(("origin", "model", "revision", "part in the target", "licence"), rows)
 
 
 def public_name(model: str) -> str:
-    """A model as others can know it: of a local folder only its own name, not where it lies."""
-    is_folder = model.startswith(("/", ".", "~")) or Path(model).is_dir()
-    return Path(model).name if is_folder else model
+    """A model, or a folder of data, as others can know it: of one in a folder or bucket only its own name, not where it lies."""
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if _is_place(model) else model
 
 
 def is_on_a_hub(model: str) -> bool:
-    """Whether a public name is one of a hub: ``owner/name``."""
-    return "/" in model and not model.startswith("package:")
+    """Whether a model is named as on a hub, ``owner/name``, and that is no folder here."""
+    return _ON_A_HUB.fullmatch(model) is not None and not _is_place(model)
+
+
+def _is_place(model: str) -> bool:
+    return _PLACE.match(model) is not None or Path(model).is_dir()
 
 
 def _strictest_stated(origins: Sequence[Origin]) -> str | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mtd_ray import __version__
-from mtd_ray.card.markup import table
+from mtd_ray.card.origins import public_name
 from mtd_ray.config import HeadLosses, HuggingFaceSource, LastLayers, LayerRange, Progressive, Recipe, StageConfig, Trainable
+from mtd_ray.markdown import escaped, table
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Training:
     def _stages(self) -> str:
         rows = [
             (
-                stage.name,
-                ", ".join(teachers),
+                escaped(stage.name),
+                escaped(", ".join(teachers)),
                 _trainable(stage.trainable),
                 "; ".join(_losses(size, losses) for size, losses in stage.heads.items()),
                 f"{stage.lr:g}",
@@ -59,7 +60,7 @@ class Training:
         return table(("stage", "teachers", "trained", "losses per head", "lr", "steps × batch"), rows)
 
     def _datasets(self) -> str:
-        rows = [(data.name, "" if data.rows is None else f"{data.rows:,}", f"`{data.sha256}`") for data in self.datasets]
+        rows = [(escaped(data.name), "" if data.rows is None else f"{data.rows:,}", f"`{data.sha256}`") for data in self.datasets]
         return table(("texts", "rows", "content hash (sha256)"), rows)
 
 
@@ -75,7 +76,7 @@ def public_datasets(recipe: Recipe) -> list[str]:
     """Names of the hub's data sets among the corpus's sources."""
     sources = (recipe.corpus.source, *recipe.corpus.additions)
     found = [source.path for source in sources if isinstance(source, HuggingFaceSource)]
-    return list(dict.fromkeys(path for path in found if not path.startswith(("/", ".", "~"))))
+    return list(dict.fromkeys(path for path in found if public_name(path) == path))
 
 
 def _duration(seconds: float) -> str:

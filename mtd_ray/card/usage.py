@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mtd_ray.config import StudentConfig
+from mtd_ray.markdown import code
 
 ADDRESS = "FOLDER"
 """Stands for where the folder lies."""
@@ -38,7 +39,7 @@ def _sizes(student: StudentConfig) -> str:
 def _prompts(student: StudentConfig) -> str:
     if not student.prompts:
         return "No prompts are needed."
-    return "Prompts:\n\n" + "\n".join(f"- `{name}`: `{prompt!r}`" for name, prompt in student.prompts.items())
+    return "Prompts:\n\n" + "\n".join(f"- {code(name)}: {code(repr(prompt))}" for name, prompt in student.prompts.items())
 
 
 def _serve(student: StudentConfig, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import yaml
 
 from mtd_ray.card import ModelCard
+from mtd_ray.card.origins import is_on_a_hub, public_name
 from mtd_ray.card.results import DataSource, model_index
 from mtd_ray.config import Recipe
 from mtd_ray.evaluate.results import MeasuredTask, Results, Row
 from mtd_ray.evaluate.scores import TaskScore
-from mtd_ray.licenses import hub_license, most_restrictive
+from mtd_ray.licenses import NON_COMMERCIAL, hub_license, most_restrictive, restriction
 
 MANIFEST: Any = SimpleNamespace(content="c0ffee", rows=12_345, pairs_sha256={"mine": "decaf"})
 
@@ -187,14 +189,31 @@ def test_results_are_told_with_what_was_retained() -> None:
     assert "retains **90.3 %** of its best teacher, big" in text
     assert "| task | type | student | before training | big |" in text
     assert "| SciFact | Retrieval | 64.51 | 20.00 | 70.00 |" in text
-    assert "| 48 | float32 | 192 | 2 | 74.00 | 92.5 % |" in text
-    assert "| 8 | int8 | 8 | 1 | 60.00 | 85.7 % |" in text
+    sizes, forms = text.split("Vectors made smaller; means over SciFact:")
+    assert "Means over all 2 tasks:" in sizes
+    assert "| 48 | float32 | 192 | 74.00 | 92.5 % |" in sizes
+    assert "| 48 | float32 | 192 | 66.00 | 94.3 % |" in forms
+    assert "| 8 | int8 | 8 | 60.00 | 85.7 % |" in forms
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_and_arithmetic_are_told_apart(dtype: str) -> None:
+    recipe = Recipe.model_validate(recipe_tree() | {"export": {"dtype": dtype}}, strict=False)
+    text = ModelCard.of(recipe, MANIFEST, results(), scores=SCORES).markdown()
+    assert f"of the weights as stored in {dtype}, computed in float32" in text
+
+
+def test_names_from_outside_do_not_break_the_card() -> None:
+    local = {"provider": "local", "model": "acme/a|b`c", "dimensions": 32, "license": "mit"}
+    text = card(teachers={"big": local}, student={"prompts": {"query": "a `b`: "}}).markdown()
+    assert r"| teacher big | acme/a\|b\`c |  | 32 numbers, weight 1 | mit |" in text
+    assert "- `query`: `` 'a `b`: ' ``" in text
 
 
 def test_without_teachers_nothing_is_retained() -> None:
     text = measured_card(teacher=False)
     assert "retains" not in text
-    assert "| 8 | float32 | 32 | 2 | 72.25 | – |" in text
+    assert "| 8 | float32 | 32 | 72.25 | – |" in text
 
 
 def test_a_card_before_the_evaluation_claims_nothing() -> None:
@@ -233,6 +252,27 @@ def test_local_paths_are_not_published() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        ("../secret/base", "base"), ("file:///home/me/base", "base"), ("C:/me/base", "base"), (r"C:\me\base", "base"),
+        ("s3://bucket/secret/base", "base"), ("~/base/", "base"), ("runs/mine/base", "runs/mine/base"),
+        ("package:acme/base", "package:acme/base"),
+    ],
+)  # fmt: skip
+def test_only_a_hub_s_name_is_a_base_model(model: str, named: str) -> None:
+    assert public_name(model) == named
+    assert not is_on_a_hub(model)
+    assert not is_on_a_hub(named)
+
+
+def test_a_relative_folder_that_looks_like_a_hub_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "models" / "base").mkdir(parents=True)
+    assert is_on_a_hub("models/base")
+    monkeypatch.chdir(tmp_path)
+    assert (is_on_a_hub("models/base"), public_name("models/base")) == (False, "base")
+
+
+@pytest.mark.parametrize(
     ("licenses", "expected"),
     [
         (["mit", "apache-2.0", "cc-by-nc-4.0"], "cc-by-nc-4.0"),
@@ -241,6 +281,7 @@ def test_local_paths_are_not_published() -> None:
         (["cc-by-sa-4.0", "cc-by-4.0"], "cc-by-sa-4.0"),
         (["mit", "apache-2.0"], "apache-2.0"),
         (["agpl-3.0", "apache-2.0"], "agpl-3.0"),
+        (["CC-BY-ND 4.0", "Creative Commons BY-SA"], "CC-BY-ND 4.0"),
         ([], None),
     ],
 )
@@ -249,11 +290,42 @@ def test_order_of_licences(licenses: list[str], expected: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "license_id",
+    [
+        "CC BY-NC 4.0", "CC-BY-NC 4.0", "cc_by_nc_4.0", "cc-by-nc4.0", "CC-BY-NC-SA-4.0", "CC BY/NC", "ccbync", "non commercial",
+        "Noncommercial", "non_commercial use", "not for commercial use", "academic only", "Academic Use", "personal-use",
+        "research only", "h-research", "evaluation only", "PolyForm-Noncommercial-1.0.0",
+    ],
+)  # fmt: skip
+def test_spellings_of_non_commercial(license_id: str) -> None:
+    assert restriction(license_id) == NON_COMMERCIAL
+
+
+@pytest.mark.parametrize(
+    ("license_id", "rank"),
+    [
+        ("MIT", 0), ("NCSA", 3), ("Apache License 2.0", 1), ("CC BY 4.0", 1), ("CC-BY", 1), ("Academic Free License 3.0", 3),
+        ("CC BY-SA 4.0", 2), ("CC_BY_ND_4.0", 4), ("gemma", 3), ("ecl-2.0", 3),
+    ],
+)  # fmt: skip
+def test_licences_that_allow_commercial_use_are_not_mistaken(license_id: str, rank: int) -> None:
+    assert restriction(license_id) == rank
+
+
+@pytest.mark.parametrize(
     ("license_id", "expected"),
     [
         ("MIT", ("mit", None)),
         ("cc-by-nc-4.0", ("cc-by-nc-4.0", None)),
+        ("CC BY-NC 4.0", ("cc-by-nc-4.0", None)),
+        ("Apache 2.0", ("apache-2.0", None)),
+        ("bsd-3-clause-clear", ("bsd-3-clause-clear", None)),
+        ("openrail++", ("openrail++", None)),
+        ("agpl", ("other", "agpl")),
+        ("gpl-2.1", ("other", "gpl-2.1")),
+        ("cc-by-sa-2.0", ("other", "cc-by-sa-2.0")),
         ("proprietary", ("other", "proprietary")),
+        ("Our Terms (v2)!", ("other", "our-terms-v2")),
         (None, ("other", None)),
     ],
 )

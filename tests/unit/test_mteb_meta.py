@@ -36,5 +36,9 @@ def test_mteb_takes_it(license_id: str | None, trained_on: tuple[str, ...] | Non
     assert meta.adapted_from == "acme/base"
 
 
+def test_memory_is_that_of_the_stored_weights() -> None:
+    assert [entry(dtype=dtype).fields()["memory_usage_mb"] for dtype in ("float32", "bfloat16")] == [38, 19]
+
+
 def test_a_local_backbone_is_not_named() -> None:
     assert entry(student=STUDENT.model_copy(update={"model": "/home/me/base"})).fields()["adapted_from"] is None

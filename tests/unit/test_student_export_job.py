@@ -91,4 +91,6 @@ def test_another_dtype_is_made_from_the_checkpoint(
     monkeypatch.setitem(job["main"].__globals__, "final_student", lambda *_: Student.build(recipe.student, seed=1))
     job["main"]([str(recipe_file), "--to", f"{tmp_path}/out", "--dtype", "bfloat16", "--accept-non-commercial"])
     assert exported_dtype(tmp_path / "out") == "bfloat16"
-    assert "stored in bfloat16; they were measured in float32" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "stored in bfloat16; those that were measured are stored in float32" in card
+    assert "A plain load computes in bfloat16" in card
