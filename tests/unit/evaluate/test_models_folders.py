@@ -168,7 +168,9 @@ def test_models_of_a_recipe(local_store: ObjectStore) -> None:
     assert [model.sizes for model in singles] == [(8, 16), (16,), (12,), (4,)]
     assert [type(model) for model in combined] == [ConcatenatedTeachers]
     recipe = tiny_recipe(local_store, "/models/bert")
-    of_beta = recipe.model_copy(update={"stages": [stage.model_copy(update={"teachers": ("beta",)}) for stage in recipe.stages]})
+    of_beta = recipe.model_copy(
+        update={"stages": tuple(stage.model_copy(update={"teachers": ("beta",)}) for stage in recipe.stages)}
+    )
     singles, combined = models_of(of_beta)  # the target has no part of alpha
     assert ([model.label for model in singles[2:]], combined) == (["teacher-beta"], ())
     without, none = models_of(tiny_recipe(local_store, "/models/bert", evaluate={"baselines": False, "pairs": {"p": "/p.parquet"}}))
