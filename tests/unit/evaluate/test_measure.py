@@ -10,6 +10,7 @@ from typing import Any
 import mteb
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
 from mteb.mocks import mock_tasks
 from mteb.mocks.mock_tasks.clustering import MockClusteringTask
@@ -193,6 +194,12 @@ def test_all_views_come_from_one_pass_and_leave_the_task_as_it_was() -> None:
     assert scores[View(8, "int8")].main == pytest.approx(scores[View(8)].main, abs=0.05)
     assert scores[View(8, "binary")].main < scores[View(LARGEST, "binary")].main
     assert measure(encoder, task, [View(8)])[View(8)].items == scores[View(8)].items
+
+
+def test_a_gpu_that_the_encoder_is_not_on_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("the GPU was asked for"))
+    assert measure(RandomEncoder(), two_languages(), [View(8)])[View(8)].items
 
 
 def test_int8_does_not_depend_on_what_else_is_measured() -> None:
