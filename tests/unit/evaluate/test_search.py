@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from mtd_ray.config import LocalTeacher
 from mtd_ray.evaluate.measuring import search
 from mtd_ray.evaluate.measuring.search import Stored, nearest, ranked
+from mtd_ray.evaluate.models.base import Access
+from mtd_ray.evaluate.models.teacher import MeasuredTeacher
 from mtd_ray.evaluate.vectors import unit
+from mtd_ray.objects import ObjectStore
 
 SIZE = 8
 
@@ -48,3 +54,13 @@ def test_candidates_are_ranked_for_every_block_of_queries() -> None:
     products = queries.read(queries.rows) @ documents.read(documents.rows).T
     assert found[15][1] == sorted([9, 2, 7], key=lambda place: -products[15, place])[:2]
     assert (len(found), found[1]) == (20, ([], []))
+
+
+@pytest.mark.parametrize(("gpus", "there", "device"), [(0, True, "cpu"), (1, True, "cuda"), (1, False, "cpu")])
+def test_a_local_teacher_is_searched_on_the_gpu_that_it_was_given(
+    gpus: int, there: bool, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    config = LocalTeacher(provider="local", model="unused", dimensions=8, num_gpus=gpus)
+    with MeasuredTeacher("t", config).open(ObjectStore(str(tmp_path)), Access()) as encoder:
+        assert encoder.device == device
