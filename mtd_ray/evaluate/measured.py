@@ -14,6 +14,7 @@ from mtd_ray.evaluate.measuring.bases import BasesOf
 from mtd_ray.evaluate.models.base import Access, Measured
 from mtd_ray.objects import ObjectStore
 from mtd_ray.remote import Call, answer, first_ended, start, warn_of_scarce_nodes
+from mtd_ray.teachers import TeacherUnavailable
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,12 +114,16 @@ class _UnderWay:
         self._measure(waiting)
 
     def _measured(self, reference: Any, one: Measurement) -> None:
-        self._begin(self._after.pop(_pair(one)))
+        rest = self._after.pop(_pair(one))
         try:
             self.done[_pair(one)] = score = answer(reference, f"measuring {one.name}", EvaluationError)
+        except TeacherUnavailable as error:  # for which each of the rest would wait as long
+            self._failed(f"{one.name}, and {len(rest)} after it," if rest else one.name, error)
         except MtdError as error:
+            self._begin(rest)
             self._failed(one.name, error)
         else:
+            self._begin(rest)
             _LOG.info("   %s: %s (%d to go)", one.name, _shown(score), self._left)
 
     def _failed(self, what: str, error: MtdError) -> None:
