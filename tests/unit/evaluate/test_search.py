@@ -10,10 +10,11 @@ import torch
 
 from mtd_ray.config import LocalTeacher
 from mtd_ray.evaluate.measuring import search
+from mtd_ray.evaluate.measuring.embedded import Rows
 from mtd_ray.evaluate.measuring.search import Stored, nearest, ranked
 from mtd_ray.evaluate.models.base import Access
 from mtd_ray.evaluate.models.teacher import MeasuredTeacher
-from mtd_ray.evaluate.vectors import unit
+from mtd_ray.evaluate.vectors import Vectors, unit
 from mtd_ray.objects import ObjectStore
 
 SIZE = 8
@@ -23,7 +24,7 @@ def stored(count: int, seed: int, largest: list[int]) -> Stored:
     """Random unit vectors; notes how many were read at once."""
     vectors = unit(np.random.default_rng(seed).normal(size=(count, SIZE)).astype(np.float32))
 
-    def read(rows: search.Rows) -> search.Vectors:
+    def read(rows: Rows) -> Vectors:
         largest.append(len(rows))
         return vectors[rows]
 

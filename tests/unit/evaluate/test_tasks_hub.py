@@ -40,7 +40,8 @@ def caused(error: Exception, cause: Exception) -> Exception:
 
 
 def named(name: str, base: type[Exception] = Exception) -> Exception:
-    return type(name, (base,), {})(name)
+    error: Exception = type(name, (base,), {})(name)
+    return error
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_columns_of_other_types_are_named(table: str, columns: dict[str, Any], m
 
 
 def test_a_document_that_is_ranked_must_be_there(tmp_path: Path) -> None:
-    ranked = {"query-id": [1], "corpus-ids": [["d1", "d7"]]}
+    ranked: dict[str, Sequence[Any]] = {"query-id": [1], "corpus-ids": [["d1", "d7"]]}
     task = own("retrieval", write(tmp_path / "mine", LAYOUTS["retrieval"] | {"top_ranked": ranked}))
     with pytest.raises(EvaluationError, match="top_ranked ranks 'd7' for query '1', which is no document"):
         task.open(ObjectStore(str(tmp_path)))
