@@ -86,7 +86,7 @@ def test_every_model_is_measured_once(base: str, tmp_path: Path, local_store: Ob
 
 def assert_mteb_reads_them(store: ObjectStore, found: Evaluation, report: str, folder: Path) -> None:
     store.download_folder(f"{report}/mteb-local", folder / "mteb")
-    assert not list(store.list(f"{report}/mteb/")), "pairs of one's own are nothing for a public leaderboard"
+    assert not list(store.list(f"{report}/mteb")), "pairs of one's own are nothing for a public leaderboard"
     (student,) = (path for path in (folder / "mteb" / "results").glob("*") if path.name.endswith(found.results.run))
     (meta,) = student.rglob("model_meta.json")
     assert json.loads(meta.read_text())["embed_dim"] == 16
