@@ -48,6 +48,11 @@ def test_blocks_of_queries_and_documents_give_what_all_at_once_give(monkeypatch:
     assert [best for best, _ in found] == [pytest.approx(sorted(row)[:-6:-1], abs=1e-6) for row in products.tolist()]
 
 
+def test_fewer_documents_than_asked_for_are_all_found() -> None:
+    found = list(nearest(stored(3, 0, []), stored(5, 1, []), most=100, device="cpu"))
+    assert [sorted(places) for _, places in found] == [[0, 1, 2, 3, 4]] * 3
+
+
 def test_candidates_are_ranked_for_every_block_of_queries() -> None:
     queries, documents = stored(20, 0, []), stored(50, 1, [])
     names = [f"q{row}" for row in range(20)]
