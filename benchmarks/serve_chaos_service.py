@@ -1,0 +1,105 @@
+"""The service that ``serve_chaos.py`` strikes: two Ray nodes on this machine, several replicas behind HAProxy."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+from serve_chaos_student import MODEL
+
+from mtd_ray.sandbox.ports import free_port
+from mtd_ray.sandbox.ray_cluster import RayCluster, connected
+from mtd_ray.sandbox.ray_node import RayNode
+
+REPLICAS, ON_SECOND_NODE = 4, 2
+HEAD_CPUS = 12  # room for all replicas twice, during a roll-over and when the other node is gone
+PATIENCE_S = 180.0
+MB = 1024 * 1024
+# A dead node is noticed after a second and a half, not after fifteen.
+QUICK = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+APPLICATION = "embeddings"
+
+
+class Service:
+    """Starts it; kills what it is told to; rolls versions over.
+
+    Attributes:
+        url: where clients ask.
+        deadline_s: of requests.
+    """
+
+    def __init__(self, stack: ExitStack, folders: dict[str, Path], deadline_s: float, seed: int) -> None:
+        from ray import serve
+
+        self._folders, self.deadline_s = folders, deadline_s
+        self._chance = random.Random(seed)
+        self._cluster = stack.enter_context(RayCluster(num_cpus=HEAD_CPUS, env=QUICK))
+        self._node = stack.enter_context(RayNode(self._cluster, num_cpus=ON_SECOND_NODE))
+        stack.enter_context(connected(self._cluster))
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        stack.callback(serve.shutdown)
+
+    def deploy(self, version: str) -> None:
+        """Serve a version; returns when all replicas serve it."""
+        from ray import serve
+
+        from serve.app import Embeddings
+        from serve.options import Limits, ModelOptions, Options, VersionOptions
+
+        served = VersionOptions(name=version, folder=str(self._folders[version]))
+        options = Options(
+            models=(ModelOptions(name=MODEL, versions=(served,)),),
+            limits=Limits(deadline_s=self.deadline_s),
+        )
+        serve.run(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until all replicas run and no other is starting or stopping."""
+        deadline = time.monotonic() + PATIENCE_S
+        while [replica["state"] for replica in self._replicas()] != ["RUNNING"] * REPLICAS:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not all replicas run after {PATIENCE_S:.0f} s: {self._replicas()}")
+            time.sleep(0.5)
+
+    def kill_replica(self) -> str | None:
+        """SIGKILL one of the running replicas; None when only one is left, as without any nobody can be answered."""
+        running = [replica for replica in self._replicas() if replica["state"] == "RUNNING"]
+        ours = {process.pid: process for process in self._cluster.processes()} | {
+            process.pid: process for process in self._node.processes()
+        }
+        alive = [replica for replica in running if replica["pid"] in ours]
+        if len(alive) < 2:
+            return None
+        victim = self._chance.choice(alive)
+        ours[victim["pid"]].kill()
+        return f"{victim['replica_id']} on {victim['node_ip']}"
+
+    def remove_node(self) -> int:
+        """SIGKILL all of the node that is not the head; returns how many replicas were there."""
+        ours = {process.pid for process in self._node.processes()}
+        lost = sum(replica["pid"] in ours for replica in self._replicas())
+        self._node.kill()
+        return lost
+
+    def memory_mb(self) -> dict[int, float]:
+        """Process id of each replica → its proportional set size."""
+        held = {}
+        for replica in self._replicas():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                held[replica["pid"]] = psutil.Process(replica["pid"]).memory_full_info().pss / MB
+        return held
+
+    def _replicas(self) -> list[dict[str, Any]]:
+        from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
+
+        details = ServeSubmissionClient(self._cluster.dashboard_url).get_serve_details()
+        deployments = details["applications"].get(APPLICATION, {}).get("deployments", {})
+        return [replica for deployment in deployments.values() for replica in deployment["replicas"]]
