@@ -93,7 +93,7 @@ class Chaos:
 
 async def measure(service: Service, asked: list[str], right: Right, seconds: float, seed: int) -> dict[str, Any]:
     patience_s = 2 * service.deadline_s + 10
-    load = Load(service.url, asked, {}, patience_s, random.Random(seed), poison=POISON, hang_ups=HANG_UPS)
+    load = Load(service.url, asked, service.headers, patience_s, random.Random(seed), poison=POISON, hang_ups=HANG_UPS)
 
     def judge() -> Judge:
         return Judge(right, service.deadline_s + LATE_S)

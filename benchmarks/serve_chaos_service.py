@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import secrets
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from serve_chaos_student import MODEL
 from mtd_ray.sandbox.ports import free_port
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected
 from mtd_ray.sandbox.ray_node import RayNode
+from serve.proxy import private_variables
 
 REPLICAS, ON_SECOND_NODE = 4, 2
 HEAD_CPUS = 12  # room for all replicas twice, during a roll-over and when the other node is gone
@@ -22,28 +25,35 @@ PATIENCE_S = 180.0
 MB = 1024 * 1024
 # A dead node is noticed after a second and a half, not after fifteen.
 QUICK = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
-APPLICATION = "embeddings"
+APPLICATION, KEY = "embeddings", "CHAOS_KEY"
 
 
 class Service:
     """Starts it; kills what it is told to; rolls versions over.
 
+    A replica must be reached from another node and so listens on every interface: clients need a key.
+
     Attributes:
         url: where clients ask.
+        headers: with the key.
         deadline_s: of requests.
     """
 
     def __init__(self, stack: ExitStack, folders: dict[str, Path], deadline_s: float, seed: int) -> None:
-        from ray import serve
-
         self._folders, self.deadline_s = folders, deadline_s
+        key = secrets.token_hex(16)
+        self.headers = {"authorization": f"Bearer {key}"}
         self._chance = random.Random(seed)
-        self._cluster = stack.enter_context(RayCluster(num_cpus=HEAD_CPUS, env=QUICK))
+        env = QUICK | {KEY: key} | stack.enter_context(private_variables())
+        os.environ.update(env)  # Ray's library reads them too, when it is imported
+        self._cluster = stack.enter_context(RayCluster(num_cpus=HEAD_CPUS, env=env))
         self._node = stack.enter_context(RayNode(self._cluster, num_cpus=ON_SECOND_NODE))
         stack.enter_context(connected(self._cluster))
+        from ray import serve
+
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        serve.start(proxy_location="HeadOnly", http_options={"host": "0.0.0.0", "port": port})
         stack.callback(serve.shutdown)
 
     def deploy(self, version: str) -> None:
@@ -51,12 +61,14 @@ class Service:
         from ray import serve
 
         from serve.app import Embeddings
-        from serve.options import Limits, ModelOptions, Options, VersionOptions
+        from serve.engine.limits import Limits
+        from serve.options import ModelOptions, Options, VersionOptions
 
         served = VersionOptions(name=version, folder=str(self._folders[version]))
         options = Options(
             models=(ModelOptions(name=MODEL, versions=(served,)),),
             limits=Limits(deadline_s=self.deadline_s),
+            keys=f"env:{KEY}",
         )
         serve.run(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
         self.settle()
