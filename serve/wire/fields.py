@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, TypeVar
 
@@ -21,7 +22,7 @@ _SCHEMA = {
     "description": "A text, a list of texts, the token ids of a text, or a list of such lists.",
     "anyOf": [_TEXT, {"type": "array", "items": {"anyOf": [_TEXT, _IDS]}, "minItems": 1}, _IDS],
 }
-_KEY = re.compile(rb'"[ \t\r\n]*+:')
+_NAME_END = re.compile(rb'"[ \t\r\n]*+:')
 
 
 def _rows(given: Any) -> list[Row]:
@@ -72,16 +73,17 @@ def read(form: type[Asked], body: bytes) -> Asked:
         asked = form.model_validate(fields)
     except ValidationError as error:
         raise _explained(error) from None
-    if _keys(body, len(fields)) != len(fields):
+    if _names(body, len(fields)) != len(fields):
         raise ApiError("the body names a field twice; which of the two values is meant cannot be known", code="invalid_json")
     return asked
 
 
-def _keys(body: bytes, expected: int) -> int:
-    """How often a known field is named in a valid body, in which only the outermost level has names."""
-    found = len(_KEY.findall(body))
-    # In a text, a quotation mark has a backslash before it. In a name it has none: no known name ends with one.
-    return found if found == expected else sum(body[match.start() - 1] != ord("\\") for match in _KEY.finditer(body))
+def _names(body: bytes, expected: int) -> int:
+    """How many names a valid body of ``expected`` different ones has; only its outermost level has any."""
+    # What looks like the end of a name is one, or stands in a text: there are never fewer than names.
+    if len(_NAME_END.findall(body)) == expected:
+        return expected
+    return int(json.loads(body, object_pairs_hook=len))
 
 
 def _explained(error: ValidationError) -> ApiError:

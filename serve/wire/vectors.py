@@ -1,7 +1,7 @@
 """The types of numbers in which vectors are sent.
 
-``float`` is what the model gives. The others are smaller. Each is made from its vector alone, so that a text's codes never depend on
-the texts beside it, and is meant for vectors that are compared by their cosine or, when binary, by their Hamming distance:
+``float`` is what the model gives. The others are smaller. Each is made from its vector alone, so that a text's codes never depend
+on the texts beside it, and is meant for vectors that are compared by their cosine or, when binary, by their Hamming distance:
 
 - ``int8``: the vector scaled so that its largest number becomes ±127, rounded. The cosine stays, up to rounding.
 - ``uint8``: ``int8`` + 128; subtract it before comparing.
