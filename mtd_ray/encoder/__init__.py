@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from mtd_ray.encoder.encoder import Encoded, Encoder
     from mtd_ray.encoder.models import locate_model
     from mtd_ray.encoder.student import StudentEncoder
+    from mtd_ray.encoder.tokens import Tokens
 
-__all__ = ["Encoded", "Encoder", "StudentEncoder", "locate_model"]
+__all__ = ["Encoded", "Encoder", "StudentEncoder", "Tokens", "locate_model"]
 
-_HOME = {"Encoded": "encoder", "Encoder": "encoder", "StudentEncoder": "student", "locate_model": "models"}
+_HOME = {"Encoded": "encoder", "Encoder": "encoder", "StudentEncoder": "student", "Tokens": "tokens", "locate_model": "models"}
 
 
 def __getattr__(name: str) -> object:

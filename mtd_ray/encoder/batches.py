@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice, takewhile
 from typing import TypeVar
 
 import torch
@@ -25,18 +26,20 @@ def longest_first(lengths: Sequence[int]) -> list[int]:
 
 
 class TokenBudget:
-    """At most so many padded tokens in a batch; halved for good each time a batch does not fit into memory.
+    """At most so many tokens in a batch; halved for good each time a batch does not fit into memory.
 
     Args:
         tokens: at least 1; a text longer than the budget is a batch of its own.
         on_gpu: whether it is the memory of a GPU.
+        packed: texts are not padded to the longest of their batch, so that padding takes nothing of the budget.
     """
 
-    def __init__(self, tokens: int, *, on_gpu: bool = False) -> None:
+    def __init__(self, tokens: int, *, on_gpu: bool = False, packed: bool = False) -> None:
         if tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, not {tokens}")
         self.tokens = tokens
         self._on_gpu = on_gpu
+        self._packed = packed
 
     def batches(self, lengths: Sequence[int], forward: Callable[[list[int]], Output]) -> Iterator[tuple[list[int], Output]]:
         """Run ``forward`` over all rows in the order of :func:`longest_first`; give each batch's rows and what came out.
@@ -51,12 +54,19 @@ class TokenBudget:
         order, start = longest_first(lengths), 0
         while start < len(order):
             longest = max(lengths[order[start]], 1)
-            rows = order[start : start + max(self.tokens // longest, 1)]
+            rows = order[start : start + self._rows(lengths, order, start)]
             output = self._tried(rows, longest, forward)
             if output is None:
                 continue
             yield rows, output
             start += len(rows)
+
+    def _rows(self, lengths: Sequence[int], order: Sequence[int], start: int) -> int:
+        """How many rows of the order, from ``start`` on, are a batch."""
+        if not self._packed:
+            return max(self.tokens // max(lengths[order[start]], 1), 1)
+        reached = accumulate(lengths[row] for row in islice(order, start, None))
+        return max(sum(1 for _ in takewhile(lambda tokens: tokens <= self.tokens, reached)), 1)
 
     def _tried(self, rows: list[int], longest: int, forward: Callable[[list[int]], Output]) -> Output | None:
         """What ``forward`` gives; None when it ran out of memory and the budget was halved."""

@@ -11,18 +11,30 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding, Transformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtd_ray.encoder.batches import TokenBudget
 from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.cpu import tune_for_cpu
-from mtd_ray.encoder.inputs import Inputs, count_tokens, limit_tokens, token_limit, tokenize
+from mtd_ray.encoder.inputs import (
+    FlatIds,
+    Inputs,
+    PackedIds,
+    PaddedIds,
+    PaddedInputs,
+    count_tokens,
+    limit_tokens,
+    token_limit,
+    tokenize,
+)
 from mtd_ray.encoder.int8 import use_int8
 from mtd_ray.encoder.loading import load_model
+from mtd_ray.encoder.packed import packed_modules, packs_well
 from mtd_ray.errors import MtdError
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Forward = Callable[[dict[str, Any]], Sequence[Tensor]]
+ForwardRows = Callable[[list[int], dict[str, Any]], Sequence[Tensor]]
 
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
@@ -41,21 +53,29 @@ class Encoded:
 
 
 class Encoder:
-    """Texts → vectors, exactly as the model's own ``encode`` gives them, with less padding.
+    """Texts → vectors, exactly as the model's own ``encode`` gives them, with less padding, or none.
 
-    Texts are tokenised, sorted by length and run in batches of at most ``batch_tokens`` padded tokens. A text's vector does not
-    depend on the texts beside it, up to float rounding. A batch that does not fit into memory halves the budget. Several threads
-    may use an encoder at once.
+    Texts are tokenised, sorted by length and run in batches of at most ``batch_tokens`` tokens, padding included. A text's vector
+    does not depend on the texts beside it, up to float rounding. A batch that does not fit into memory halves the budget. Several
+    threads may use an encoder at once.
+
+    Attributes:
+        packs: whether the texts of a batch stand in one line, without padding.
+        modules: a batch's features on the device → the features behind the last of them; in the places of the model's own modules.
 
     Args:
         batch_tokens: None for what is fastest: 8192 on a GPU; on a CPU 256 for each thread that torch uses, and at least
             512: more would fall out of its caches.
+        packed: whether texts are packed where the model can; None: where the device has a kernel for it, which is a GPU in 16 bits.
     """
 
-    def __init__(self, model: SentenceTransformer, *, batch_tokens: int | None = None) -> None:
+    def __init__(self, model: SentenceTransformer, *, batch_tokens: int | None = None, packed: bool | None = None) -> None:
         self.model = model.eval()
         tokens = _fastest_batch(model) if batch_tokens is None else batch_tokens
-        self._budget = TokenBudget(tokens, on_gpu=self.device.type == "cuda")
+        in_line = packed_modules(model) if (packs_well(model) if packed is None else packed) else None
+        self.packs = in_line is not None
+        self.modules: list[nn.Module] = in_line or list(model)
+        self._budget = TokenBudget(tokens, on_gpu=self.device.type == "cuda", packed=self.packs)
         # Truncation is a setting inside the tokenizer, and a forward pass takes all cores or the whole GPU: one caller at a time
         # in each. A second caller tokenises meanwhile.
         self._tokenizing = Lock()
@@ -125,7 +145,7 @@ class Encoder:
 
     @property
     def batch_tokens(self) -> int:
-        """Padded tokens of a batch; less than at the start when one did not fit into memory."""
+        """Tokens of a batch, padding included; less than at the start when one did not fit into memory."""
         return self._budget.tokens
 
     @property
@@ -141,8 +161,15 @@ class Encoder:
         """As :meth:`encode`, with the number of tokens read."""
         if not texts:
             return Encoded(np.zeros((0, self.dimension), np.float32), 0)
-        (vectors,), tokens = self.run(texts, lambda features: [self.model(features)["sentence_embedding"]], prompt=prompt)
+        forward = self.through if self.packs else self.model
+        (vectors,), tokens = self.run(texts, lambda features: [forward(features)["sentence_embedding"]], prompt=prompt)
         return Encoded(vectors, tokens)
+
+    def through(self, features: dict[str, Any]) -> dict[str, Any]:
+        """A batch's features through all modules."""
+        for module in self.modules:
+            features = module(features)
+        return features
 
     def run(self, texts: Sequence[str], forward: Forward, *, prompt: str = "") -> tuple[list[Vectors], int]:
         """Run ``forward`` over token-budget batches.
@@ -163,8 +190,35 @@ class Encoder:
     def _run_window(self, texts: Sequence[str], forward: Forward, prompt: str) -> tuple[list[Vectors], int]:
         with self._tokenizing:
             inputs = tokenize(self.model, texts, prompt)
+        if self.packs and isinstance(inputs, PaddedInputs):
+            inputs = self._inputs(inputs.ids)
         with self._computing:
             return self._compute(inputs, forward), sum(inputs.lengths)
+
+    @torch.inference_mode()
+    def run_ids(self, ids: Sequence[Sequence[int]], forward: ForwardRows) -> list[tuple[list[int], list[Vectors]]]:
+        """Run ``forward`` over token-budget batches of texts that are tokenised already.
+
+        Args:
+            ids: per text, with prompt and special tokens, not longer than the model reads (see :class:`mtd_ray.encoder.Tokens`).
+            forward: a batch's rows, and its features on the device → tensors.
+
+        Returns:
+            For each batch its rows, and an array for each tensor, in float32.
+        """
+        inputs, on_gpu = self._inputs(ids), self.device.type == "cuda"
+        with self._computing:
+            batches = self._budget.batches(inputs.lengths, lambda rows: forward(rows, self._to_device(inputs.batch(rows))))
+            found = [(rows, [_to_host(tensor, on_gpu) for tensor in tensors]) for rows, tensors in batches]
+            done = torch.cuda.current_stream().record_event() if on_gpu else None
+        if done is not None:
+            done.synchronize()
+        return [(rows, [tensor.numpy() for tensor in tensors]) for rows, tensors in found]
+
+    def _inputs(self, ids: Sequence[Sequence[int]]) -> Inputs:
+        if self.packs:
+            return PackedIds(ids, self.model[0].tokenizer.pad_token_id or 0)
+        return FlatIds(ids) if isinstance(self.model[0], StaticEmbedding) else PaddedIds(self.model, ids)
 
     @torch.inference_mode()
     def _compute(self, inputs: Inputs, forward: Forward) -> list[Vectors]:
@@ -214,6 +268,13 @@ def _unsorted(values: Vectors, order: list[int]) -> Vectors:
     vectors = np.empty_like(values)
     vectors[order] = values
     return vectors
+
+
+def _to_host(tensor: Tensor, on_gpu: bool) -> Tensor:
+    """The tensor in float32; from a GPU it is on its way."""
+    if not on_gpu:
+        return tensor.float()
+    return torch.empty(tensor.shape, pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 def _fastest_batch(model: SentenceTransformer) -> int:

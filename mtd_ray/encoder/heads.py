@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
+from torch import nn
 
 from mtd_ray.encoder.trusted import check_dense, read_json
 from mtd_ray.errors import MtdError
@@ -84,3 +85,25 @@ def take_head(loaded: SentenceTransformer, model: str, size: int, revision: str 
     ):
         return
     loaded[place] = load_head(model, size, revision).to(loaded.device, dtype)
+
+
+def are_nested(heads: Mapping[int, nn.Module]) -> bool:
+    """Whether each head is the first rows of every larger one, so that any prefix of a vector is one of the trained map.
+
+    A folder does not say so: weights and biases are compared, number by number. One head alone says nothing.
+    """
+    layers = [layer.linear for _, layer in sorted(heads.items()) if _is_linear(layer)]
+    if len(layers) < max(len(heads), 2):
+        return False
+    *smaller, largest = layers
+    return all(_begins_with(largest.weight, layer.weight) and _begins_with(largest.bias, layer.bias) for layer in smaller)
+
+
+def _is_linear(layer: nn.Module) -> TypeGuard[Dense]:
+    return isinstance(layer, Dense) and isinstance(layer.activation_function, nn.Identity) and not layer.use_residual
+
+
+def _begins_with(rows: torch.Tensor | None, first: torch.Tensor | None) -> bool:
+    if rows is None or first is None:
+        return rows is first
+    return torch.equal(rows[: len(first)], first)

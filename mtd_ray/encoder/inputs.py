@@ -1,11 +1,13 @@
 """Texts tokenised once, then cut into the model's input features batch by batch.
 
-Two shapes of input exist: rows padded to a rectangle (transformers) and all tokens in one line with offsets (static embeddings).
+Two shapes of input exist: rows padded to a rectangle, and all tokens in one line with offsets (static embeddings, and transformers
+that take packed texts).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +28,7 @@ class Inputs(Protocol):
 
 
 class PaddedInputs:
-    """Input of a transformer: ids (rows, longest) and an attention mask."""
+    """Input of a transformer, from texts: ids (rows, longest) and an attention mask."""
 
     def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
         tokenizer = model[0].tokenizer
@@ -38,6 +40,12 @@ class PaddedInputs:
         # What the model's own preprocessing adds beside tensors: the modality, and the prompt's length if pooling leaves it out.
         example = model.preprocess([texts[0]], prompt=prompt or None)
         self._extras = {name: value for name, value in example.items() if not isinstance(value, torch.Tensor)}
+
+    @property
+    def ids(self) -> list[list[int]]:
+        """Token ids of each text."""
+        ids: list[list[int]] = self._encodings["input_ids"]
+        return ids
 
     def batch(self, rows: Sequence[int]) -> dict[str, Any]:
         width = max(self.lengths[row] for row in rows)
@@ -59,13 +67,57 @@ class PaddedInputs:
                     values[row] = [1 if name == "attention_mask" else self._filler.get(name, 0)]
 
 
-class FlatInputs:
+class PaddedIds:
+    """Input of a transformer, from token ids, special tokens included: what :class:`PaddedInputs` gives for their texts.
+
+    Args:
+        model: whose token types are 0 in every text; the prompt is pooled with the text.
+    """
+
+    def __init__(self, model: SentenceTransformer, ids: Sequence[Sequence[int]]) -> None:
+        tokenizer = model[0].tokenizer
+        self._left = tokenizer.padding_side == "left"
+        self._filler = tokenizer.pad_token_id or 0
+        self._has_types = "token_type_ids" in tokenizer.model_input_names
+        self._ids = [row or (self._filler,) for row in ids]
+        self.lengths = [len(row) for row in self._ids]
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        width = max(self.lengths[row] for row in rows)
+        ids, mask = np.full((len(rows), width), self._filler, np.int64), np.zeros((len(rows), width), np.int64)
+        for place, row in enumerate(rows):
+            text = slice(width - self.lengths[row], width) if self._left else slice(0, self.lengths[row])
+            ids[place, text] = self._ids[row]
+            mask[place, text] = 1
+        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        return features | {"token_type_ids": torch.zeros_like(features["input_ids"])} if self._has_types else features
+
+
+class PackedIds:
+    """Input of a transformer that takes packed texts: ids (tokens,), where texts begin and end (rows + 1,), and the longest.
+
+    Args:
+        ids: per text, special tokens included.
+        filler: the only token of a text that has none.
+    """
+
+    def __init__(self, ids: Sequence[Sequence[int]], filler: int) -> None:
+        self._ids = [row or (filler,) for row in ids]
+        self.lengths = [len(row) for row in self._ids]
+
+    def batch(self, rows: Sequence[int]) -> dict[str, Any]:
+        lengths = [self.lengths[row] for row in rows]
+        ids = np.fromiter(chain.from_iterable(self._ids[row] for row in rows), np.int64, sum(lengths))
+        offsets = np.cumsum([0, *lengths], dtype=np.int32)
+        return {"input_ids": torch.from_numpy(ids), "offsets": torch.from_numpy(offsets), "longest": max(lengths)}
+
+
+class FlatIds:
     """Input of a static embedding: all ids in a line (tokens,) and where each text starts (rows,)."""
 
-    def __init__(self, model: SentenceTransformer, texts: Sequence[str], prompt: str) -> None:
-        encodings = model[0].tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
-        self._ids = [encoding.ids for encoding in encodings]
-        self.lengths = [len(ids) for ids in self._ids]
+    def __init__(self, ids: Sequence[Sequence[int]]) -> None:
+        self._ids = ids
+        self.lengths = [len(row) for row in ids]
 
     def batch(self, rows: Sequence[int]) -> dict[str, Any]:
         ids = [token for row in rows for token in self._ids[row]]
@@ -80,7 +132,8 @@ def tokenize(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> I
         MtdError: the model's first module takes something else than text.
     """
     if isinstance(model[0], StaticEmbedding):
-        return FlatInputs(model, texts, prompt)
+        encodings = model[0].tokenizer.encode_batch([prompt + text for text in texts], add_special_tokens=False)
+        return FlatIds([encoding.ids for encoding in encodings])
     if isinstance(model[0], Transformer) and model[0].modalities == ["text"]:
         return PaddedInputs(model, texts, prompt)
     raise MtdError(

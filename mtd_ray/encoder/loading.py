@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Transformer
 
 from mtd_ray.encoder.heads import take_head
 from mtd_ray.encoder.models import locate_model
@@ -49,8 +50,11 @@ def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, d
         local_files_only=Path(place).is_dir(),
         model_kwargs={"dtype": dtype, "use_safetensors": True},
     )
-    # The option above reaches transformers only; static tables and linear layers are converted here.
-    return model.to(dtype=dtype)
+    # The option above reaches transformers only, which keep some buffers, such as the frequencies of rotary positions, in float32.
+    for module in model:
+        if not isinstance(module, Transformer):
+            module.to(dtype=dtype)
+    return model
 
 
 @contextmanager

@@ -1,0 +1,135 @@
+"""A served model: texts → token ids → vectors of the sizes that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtd_ray.encoder import StudentEncoder, Tokens
+from mtd_ray.errors import MtdError
+from serve.wire.faults import ApiError, quoted
+
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class ServedModel:
+    """A student under the name that clients know. Tokenising is for many threads at once, embedding for one or two.
+
+    Attributes:
+        name: what clients call it.
+        sizes: of the trained heads, ascending. See :meth:`is_size` for the others.
+        default_size: what a plain load of the folder gives.
+        max_tokens: of a text, prompt and special tokens included.
+        prompts: by name.
+        packs: texts of a forward pass take no padding: it is their sum that counts.
+
+    Args:
+        student: the model.
+        tokens: its tokenizer.
+    """
+
+    def __init__(self, student: StudentEncoder, tokens: Tokens, *, name: str) -> None:
+        self.name = name
+        self.sizes, self.default_size = student.heads, student.default_head
+        self.max_tokens, self.prompts = student.max_tokens, student.prompts
+        self.packs = student.packs
+        self._student, self._tokens = student, tokens
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        name: str,
+        device: str | None = None,
+        dtype: str = "float32",
+        backend: str = "torch",
+        batch_tokens: int | None = None,
+        compiled: bool = False,
+    ) -> ServedModel:
+        """Load an exported student or any other sentence-transformers model, and run it once.
+
+        Args:
+            folder: a folder, a hub name or ``package:NAME/SUBFOLDER``.
+            device: a torch device; None takes a GPU when there is one.
+            dtype: that is computed in: ``float32``, ``bfloat16`` or ``float16``. A GPU packs texts in 16 bits only.
+            backend: ``torch``, or ``openvino-int8`` for 8-bit weights and activations on a CPU.
+            batch_tokens: of a forward pass; None for what is fastest on the device.
+            compiled: fuse what stands between a GPU's matrix products; takes a minute and a C compiler.
+
+        Raises:
+            MtdError: the model is missing or damaged, names code that is not trusted, or cannot be served.
+        """
+        student = StudentEncoder.load(folder, device=device, dtype=dtype, backend=backend, batch_tokens=batch_tokens, headless=True)
+        if student.prompts and not student.pools_prompts:
+            raise MtdError(
+                f"model {folder} leaves its prompts out of pooling, so that a text's vector depends on more than its tokens; it "
+                'cannot be served. Without prompts in config_sentence_transformers.json, or with "include_prompt": true in its '
+                "pooling's config.json, it can"
+            )
+        if compiled:
+            student.compile_layers()
+        model = cls(student, student.tokens, name=name)
+        model.warm_up()
+        return model
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of the fastest forward pass on this device, padding included; less than at first where memory ran out."""
+        return self._student.batch_tokens
+
+    def is_size(self, size: int) -> bool:
+        """Whether there are vectors of this size: of a trained head, or of any prefix of one where heads are nested."""
+        return self._student.has_size(size)
+
+    def tokenize(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
+        """Ids of each text with the prompt before it, special tokens included, not cut. Other threads run meanwhile."""
+        return self._tokens.read(texts, prompt)
+
+    def from_ids(self, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
+        """As :meth:`tokenize`, for texts that clients tokenised with this model's tokenizer, with or without special tokens.
+
+        Raises:
+            ApiError: an id is not in the vocabulary.
+        """
+        known = self._tokens.vocabulary
+        for index, row in enumerate(rows):
+            if row and not (min(row) >= 0 and max(row) < known):
+                wrong = next(token for token in row if not 0 <= token < known)
+                raise ApiError(
+                    f"token id {quoted(wrong)} of input {index} is not in this model's vocabulary of {known}; ids must come from "
+                    "its own tokenizer (or send the text itself)",
+                    param="input",
+                )
+        return [self._tokens.complete(row, prompt) for row in rows]
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """The ids of a text, cut at :attr:`max_tokens` as the tokenizer cuts: special tokens stay."""
+        return self._tokens.cut(ids)
+
+    def embed(self, ids: Sequence[Sequence[int]], sizes: Sequence[int | None]) -> list[Vector]:
+        """Vectors of texts, each of its own size, from one pass of the backbone; several where they are more than a pass holds.
+
+        Args:
+            ids: per text, as :meth:`tokenize` gives them, and cut.
+            sizes: per text; None for the default.
+
+        Returns:
+            float32 (size,) per text, in the order given.
+        """
+        return self._student.embed_ids(ids, [self.default_size if size is None else size for size in sizes])
+
+    def warm_up(self) -> None:
+        """Embed a short text and a full batch in each size, so that the first clients wait for nothing.
+
+        Raises:
+            MtdError: the longest text does not fit into memory.
+        """
+        most = min(self.max_tokens, self.batch_tokens)
+        (short,), (long,) = self.tokenize(["ok"]), self.tokenize(["ok " * most])
+        rows = max(self.batch_tokens // most, len(self.sizes))
+        self.embed([short], [None])
+        self.embed([long[:most]] * rows, [self.sizes[row % len(self.sizes)] for row in range(rows)])
