@@ -1,19 +1,16 @@
 """The Ray Serve application. HTTP, checks and model share one process: a request crosses no second queue."""
 
-from collections.abc import Sequence
-
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, PositiveInt
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 
-from serve.engine import Chunk, Engine
-from serve.routes import check_alive, create_api
-from serve.schemas import Vectors
+from serve.api.application import create_api
+from serve.engine.engine import Engine
+from serve.engine.limits import Limits
+from serve.engine.model import ServedModel
 from serve.source import default_name, student_folder
-
-_BATCH_TOKENS = 8_192
 
 
 class Options(BaseModel):
@@ -22,7 +19,7 @@ class Options(BaseModel):
     Attributes:
         folder: the exported student: a folder on the serving node, or the ``s3://`` URL of a run.
         name: what clients call the model; by default the run's or the folder's name.
-        batch_tokens: tokens of one forward pass.
+        batch_tokens: padded tokens of one forward pass; by default what is fastest on the device.
         device: a torch device; by default a GPU when the replica has one.
     """
 
@@ -30,13 +27,8 @@ class Options(BaseModel):
 
     folder: str
     name: str | None = None
-    batch_tokens: PositiveInt = _BATCH_TOKENS
+    batch_tokens: PositiveInt | None = None
     device: str | None = None
-
-
-def tokens_of(chunks: Sequence[Chunk]) -> int:
-    """The size of a batch, as Serve counts it."""
-    return sum(chunk.tokens for chunk in chunks)
 
 
 # Batches fill with tokens, so many short requests must be let in at once for one to fill. What is beyond both numbers is answered
@@ -55,23 +47,18 @@ class Embeddings:
     """One replica."""
 
     def __init__(self, options: Options) -> None:
+        name = options.name or default_name(options.folder)
         with student_folder(options.folder) as folder:
-            self._engine = Engine.load(
-                folder, name=options.name or default_name(options.folder), batch_tokens=options.batch_tokens, device=options.device
-            )
-        self._embed.set_max_batch_size(options.batch_tokens)
-        self._api = create_api(self._engine, self._embed)
+            model = ServedModel.load(folder, name=name, device=options.device, batch_tokens=options.batch_tokens)
+        self._engine = Engine({name: model}, limits=Limits())
+        self._api = create_api(self._engine)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._api
 
-    @serve.batch(max_batch_size=_BATCH_TOKENS, batch_wait_timeout_s=0.002, batch_size_fn=tokens_of)
-    async def _embed(self, chunks: list[Chunk]) -> list[Vectors]:
-        return await self._engine.embed(chunks)
-
     async def check_health(self) -> None:
         """Called by Serve, at first before the replica gets requests: warms the model up, later proves that it still answers."""
-        await check_alive(self._engine, self._embed)
+        await self._engine.check_alive(30)
 
 
 def build(options: Options) -> Application:

@@ -1,75 +1,43 @@
-"""Questions → vectors: a question is checked, its texts wait in a fair queue, and texts of many questions share one forward pass."""
+"""Questions → vectors: a question is checked, its texts wait in a fair queue, texts of many questions share a forward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mtd_ray.errors import MtdError
+from serve.engine.admission import URGENT, Admission
+from serve.engine.batches import choose_packed, choose_padded
+from serve.engine.cache import Cache
+from serve.engine.checks import Checks, Target
 from serve.engine.limits import Limits, Load
+from serve.engine.metrics import Metrics
+from serve.engine.question import Answer, Description, Question
+from serve.engine.queue import FairQueue
+from serve.engine.work import Item, Job, Vector
+from serve.engine.worker import Worker
+from serve.wire.faults import ApiError
 
 if TYPE_CHECKING:
-    from serve.engine.metrics import Metrics
     from serve.engine.model import ServedModel
 
-Vector = NDArray[np.float32]
+__all__ = ["Answer", "Description", "Engine", "Question"]
 
+Result = TypeVar("Result")
 
-@dataclass(frozen=True)
-class Question:
-    """What a client asks.
-
-    Attributes:
-        model: a served name; None for the first model.
-        rows: a text each, or the ids of a text in the model's own tokenizer.
-        size: of the vectors; None for the model's default.
-        prompt_name: this prompt of the model is put before every text.
-        input_type: as ``prompt_name``, for the prompt that the model has for queries or documents; nothing where it has none.
-        truncate: cut texts that are longer than the model reads, instead of refusing the question.
-        normalize: scale vectors to length 1.
-        flow: who asks; those who ask share the model fairly.
-    """
-
-    model: str | None
-    rows: list[str | list[int]]
-    size: int | None
-    prompt_name: str | None = None
-    input_type: Literal["query", "document"] | None = None
-    truncate: bool = False
-    normalize: bool = False
-    flow: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Vectors (size,) in the order of the rows, the key of the model that gave them, and the tokens that it read for them."""
-
-    model: str
-    vectors: list[Vector]
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Description:
-    """A served model, as clients are told of it.
-
-    Attributes:
-        name: what clients call it.
-        sizes: of its vectors; where ``any_size``, every smaller size may be asked for as well.
-        default_size: given when none is asked for.
-        max_tokens: of a text, prompt and special tokens included.
-        prompts: names of its prompts.
-    """
-
-    name: str
-    sizes: tuple[int, ...]
-    any_size: bool
-    default_size: int
-    max_tokens: int
-    prompts: tuple[str, ...]
+_PREPARING_THREADS = 2
+# A thread is woken in the time in which so much text is tokenised.
+_INLINE_CHARACTERS = 1_000
+# Batches are chosen among the texts of so many; more would find fewer gaps to close, and delay texts of rare lengths.
+_LOOKAHEAD_BATCHES = 8
+# Passes that may wait before the model's speed is known.
+_FIRST_PASSES = 16
+_PROOF_S = 1.0
 
 
 class Engine:
@@ -79,10 +47,14 @@ class Engine:
         models: by key; the first is the default. Two versions of one model have one name and two keys.
         cache_bytes: memory for the vectors of texts that are asked for again.
         choose: (name, flow) → the key of the model that answers; by default the first of that name.
-    """
 
-    models: list[Description]
-    metrics: Metrics
+    Attributes:
+        models: what is served, in the order of the names.
+        metrics: for Prometheus.
+
+    Raises:
+        MtdError: there are no models.
+    """
 
     def __init__(
         self,
@@ -92,16 +64,44 @@ class Engine:
         cache_bytes: int = 0,
         choose: Callable[[str, str], str] | None = None,
     ) -> None:
-        raise NotImplementedError
+        if not models:
+            raise MtdError("an engine needs at least one model")
+        self.limits = limits
+        names = dict.fromkeys(model.name for model in models.values())
+        self.models = [_described(next(model for model in models.values() if model.name == name)) for name in names]
+        self._checks = Checks(models, limits, choose)
+        self._served = dict(models)
+        self._admission = Admission(limits, _FIRST_PASSES * max(model.batch_tokens for model in models.values()))
+        self.metrics = Metrics(self.load)
+        self._cache = Cache(cache_bytes) if cache_bytes else None
+        queue = FairQueue(self._choose, self._lookahead, URGENT * limits.deadline_s)
+        self._worker = Worker(models, queue, admission=self._admission, metrics=self.metrics, cache=self._cache)
+        self._preparing = ThreadPoolExecutor(_PREPARING_THREADS, "prepare")
+        self._probe: asyncio.Future[None] | None = None
+        self._answering = 0
+        self._closing = False
 
     async def answer(self, question: Question) -> Answer:
         """The vectors of a question.
 
         Raises:
-            ApiError: 400 and 404 for what is wrong with the question, 429 when the queue is full, 500 when the model fails on a text,
-                503 while closing, 504 after the deadline.
+            ApiError: 400 and 404 for what is wrong with the question, 429 when the queue is full, 500 when the model fails on a
+                text, 503 while closing, 504 after the deadline.
         """
-        raise NotImplementedError
+        started = perf_counter()
+        self._answering += 1
+        try:
+            answer = await self._answer(question, started)
+        except ApiError as error:
+            self.metrics.refused(error.status)
+            raise
+        except asyncio.CancelledError:
+            self.metrics.gone()
+            raise
+        finally:
+            self._answering -= 1
+        self.metrics.answered(answer.model, len(answer.vectors), answer.tokens, perf_counter() - started)
+        return answer
 
     def admit(self, body_bytes: int, flow: str = "") -> None:
         """To be asked before a body of that length is read.
@@ -109,20 +109,133 @@ class Engine:
         Raises:
             ApiError: (429) the queue is full; ``retry_after_s`` says when it will not be.
         """
-        raise NotImplementedError
+        try:
+            self._admission.check(flow, body_bytes)
+        except ApiError as error:
+            self.metrics.refused(error.status)
+            raise
 
     async def check_alive(self, timeout_s: float) -> None:
-        """Send the smallest piece of work through the model, ahead of the queue.
+        """Send the smallest piece of work through every model, ahead of the queue, unless the last pass was a moment ago.
 
         Raises:
             ApiError: (503) no answer came in time, or a wrong one.
         """
-        raise NotImplementedError
+        if not self._worker.alive:
+            raise ApiError("the model thread has ended", status=503)
+        if perf_counter() - self._worker.answered_at < _PROOF_S:
+            return
+        if self._probe is None or self._probe.done() or self._probe.get_loop() is not asyncio.get_running_loop():
+            self._probe = self._worker.probe()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._probe), timeout_s)
+        except TimeoutError:
+            raise ApiError(f"the model did not answer within {timeout_s:g} s", status=503) from None
+        except RuntimeError as error:
+            raise ApiError("the model does not compute the smallest text; the server's log says why", status=503) from error
 
     def load(self) -> Load:
         """What is under way."""
-        raise NotImplementedError
+        return self._admission.load
 
     def close(self) -> None:
-        """Take no more questions, answer those taken, end the model thread. Blocks; in an event loop use ``asyncio.to_thread``."""
-        raise NotImplementedError
+        """Take no more questions, answer those taken, end the model thread.
+
+        Blocks until then, at most for the deadline; in an event loop that answers questions use ``asyncio.to_thread``.
+        """
+        self._closing = True
+        ends = perf_counter() + self.limits.deadline_s
+        while self._answering and perf_counter() < ends:
+            sleep(0.01)
+        self._worker.close(max(ends - perf_counter(), 0.1))
+        self._preparing.shutdown(wait=False)
+
+    async def _answer(self, question: Question, started: float) -> Answer:
+        if self._closing:
+            raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
+        target = self._checks.target(question)
+        job = Job(question.flow, len(question.rows), started)
+        guess = self._admission.guess(question.rows)
+        self._admission.enter(question.flow, guess)
+        try:
+            tokens = await self._beside(question.rows, lambda: self._prepare(question, target, job))
+        except BaseException:
+            self._admission.correct(question.flow, -guess)
+            raise
+        self._admission.correct(question.flow, job.waiting_tokens - guess)
+        if job.left:
+            await self._computed(job)
+        vectors = [vector for vector in job.vectors if vector is not None]
+        return Answer(target.key, _unit(vectors) if question.normalize else vectors, tokens)
+
+    async def _beside(self, rows: Sequence[str | list[int]], function: Callable[[], Result]) -> Result:
+        """Run what takes time for long texts in a thread, and for short ones here."""
+        if sum(map(len, rows)) <= _INLINE_CHARACTERS:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, function)
+
+    def _prepare(self, question: Question, target: Target, job: Job) -> int:
+        """Give the job its items; returns their tokens, those of cached texts included."""
+        rows = self._checks.ids(question, target)
+        tokens = sum(map(len, rows))
+        self._admission.learn(question.rows, tokens)
+        if self._cache is None:
+            job.wait_for([Item(job, index, model=target.key, ids=ids, size=target.size) for index, ids in enumerate(rows)])
+            return tokens
+        missing = []
+        for index, ids in enumerate(rows):
+            key = self._cache.key(target.key, ids, target.size)
+            vector = self._cache.get(key)
+            if vector is None:
+                missing.append(Item(job, index, model=target.key, ids=ids, size=target.size, key=key))
+            else:
+                job.fill(index, vector)
+        self.metrics.looked_up(len(rows) - len(missing), len(missing))
+        job.wait_for(missing)
+        return tokens
+
+    async def _computed(self, job: Job) -> None:
+        if not self._worker.submit(job):
+            self._worker.abandon(job)
+            raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
+        remaining = job.arrived + self.limits.deadline_s - perf_counter()
+        timer = job.loop.call_later(remaining, self._expire, job)
+        try:
+            await job.future
+        except asyncio.CancelledError:
+            self._worker.abandon(job)
+            raise
+        finally:
+            timer.cancel()
+
+    def _expire(self, job: Job) -> None:
+        if not job.future.done():
+            self._worker.abandon(job)
+            job.future.set_exception(
+                ApiError(f"the request was not done within {self.limits.deadline_s:g} s; send fewer texts at once", status=504)
+            )
+
+    def _choose(self, key: str, lengths: Sequence[int]) -> list[int]:
+        model = self._served[key]
+        return (choose_packed if model.packs else choose_padded)(lengths, model.batch_tokens)
+
+    def _lookahead(self, key: str) -> int:
+        return _LOOKAHEAD_BATCHES * self._served[key].batch_tokens
+
+
+def _described(model: ServedModel) -> Description:
+    prefix = next((size - 1 for size in model.sizes if size > 1 and size - 1 not in model.sizes), None)
+    return Description(
+        name=model.name,
+        sizes=model.sizes,
+        any_size=prefix is not None and model.is_size(prefix),
+        default_size=model.default_size,
+        max_tokens=model.max_tokens,
+        prompts=tuple(sorted(model.prompts)),
+    )
+
+
+def _unit(vectors: Sequence[Vector]) -> list[Vector]:
+    stacked = np.stack(vectors)
+    lengths = np.linalg.norm(stacked, axis=1, keepdims=True)
+    return list(stacked / np.maximum(lengths, np.finfo(np.float32).tiny))

@@ -1,12 +1,15 @@
-"""A tiny exported student, and the engine over it."""
+"""A tiny exported student, and an engine over it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from serve.engine import Engine
+from serve.engine.engine import Engine
+from serve.engine.limits import Limits
+from serve.engine.model import ServedModel
 from tests.tiny_export import tiny_export
 
 
@@ -16,5 +19,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(exported: Path) -> Engine:
-    return Engine.load(exported, name="tiny", batch_tokens=64, device="cpu")
+def tiny(exported: Path) -> ServedModel:
+    return ServedModel.load(exported, name="tiny", device="cpu", batch_tokens=64)
+
+
+@pytest.fixture(scope="session")
+def engine(tiny: ServedModel) -> Iterator[Engine]:
+    engine = Engine({"tiny": tiny}, limits=Limits())
+    yield engine
+    engine.close()

@@ -1,0 +1,130 @@
+"""What a question asks for, held against what is served and allowed; and its texts as the model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from serve.engine.limits import Limits
+from serve.engine.question import Question
+from serve.wire.faults import ApiError, quoted
+
+if TYPE_CHECKING:
+    from serve.engine.model import ServedModel
+
+# As sentence-transformers' encode_query and encode_document look for them.
+_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a question goes: a model by its key, the size of the vectors, the prompt before every text."""
+
+    key: str
+    model: ServedModel
+    size: int
+    prompt: str
+
+
+class Checks:
+    """The models by key, and the limits. Thread-safe.
+
+    Args:
+        choose: (name, flow) → the key that answers; by default the first model of that name.
+    """
+
+    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, choose: Callable[[str, str], str] | None = None) -> None:
+        self._models = dict(models)
+        self._limits = limits
+        self._by_name: dict[str, str] = {}
+        for key, model in models.items():
+            self._by_name.setdefault(model.name, key)
+        self._first = next(iter(self._by_name))
+        self._choose = choose
+
+    def target(self, question: Question) -> Target:
+        """Check everything but the texts' lengths.
+
+        Raises:
+            ApiError: saying what is wrong with the question and what would be right.
+        """
+        key = self._key(question.model, question.flow)
+        model = self._models[key]
+        self._check_rows(question.rows)
+        return Target(key, model, _size(model, question.size), _prompt(model, question.prompt_name, question.input_type))
+
+    def ids(self, question: Question, target: Target) -> list[list[int]]:
+        """The texts as the model reads them, prompt and special tokens included.
+
+        Raises:
+            ApiError: a text or all together are too long, or an id is not in the vocabulary.
+        """
+        model, rows = target.model, self._tokenized(question.rows, target)
+        for index, ids in enumerate(rows):
+            if len(ids) <= model.max_tokens:
+                continue
+            if not question.truncate:
+                raise ApiError(
+                    f"input {index} has {len(ids)} tokens; this model reads at most {model.max_tokens}. "
+                    'Shorten it, or send "truncate": true to have the beginning embedded',
+                    param="input",
+                    code="context_length_exceeded",
+                )
+            rows[index] = model.cut(ids)
+        if (total := sum(map(len, rows))) > self._limits.max_request_tokens:
+            raise ApiError(
+                f"the inputs have {total} tokens together; one request may hold {self._limits.max_request_tokens}", param="input"
+            )
+        return rows
+
+    def _key(self, name: str | None, flow: str) -> str:
+        name = self._first if name is None else name
+        if name in self._by_name:
+            return self._choose(name, flow) if self._choose else self._by_name[name]
+        if name in self._models:
+            return name
+        raise ApiError(
+            f"the model {quoted(name)} is not served here; this server has {', '.join(map(repr, self._by_name))}",
+            status=404,
+            param="model",
+            code="model_not_found",
+        )
+
+    def _check_rows(self, rows: Sequence[str | list[int]]) -> None:
+        if not rows:
+            raise ApiError("'input' is an empty list; it must hold at least one text", param="input")
+        if len(rows) > self._limits.max_inputs:
+            raise ApiError(f"'input' holds {len(rows)} texts; one request may hold {self._limits.max_inputs}", param="input")
+        for index, row in enumerate(rows):
+            if not row:
+                raise ApiError(f"input {index} is an empty text", param="input")
+
+    @staticmethod
+    def _tokenized(rows: Sequence[str | list[int]], target: Target) -> list[list[int]]:
+        texts = [row for row in rows if isinstance(row, str)]
+        if len(texts) == len(rows):
+            return target.model.tokenize(texts, target.prompt)
+        read = iter(target.model.tokenize(texts, target.prompt) if texts else [])
+        given = iter(target.model.from_ids([row for row in rows if not isinstance(row, str)], target.prompt))
+        return [next(read) if isinstance(row, str) else next(given) for row in rows]
+
+
+def _size(model: ServedModel, size: int | None) -> int:
+    if size is None:
+        return model.default_size
+    if not model.is_size(size):
+        sizes = ", ".join(map(str, model.sizes))
+        raise ApiError(f"this model has no vectors of {size} dimensions; it has {sizes}", param="dimensions")
+    return size
+
+
+def _prompt(model: ServedModel, name: str | None, kind: Literal["query", "document"] | None) -> str:
+    if name is None:
+        return next((model.prompts[known] for known in _PROMPTS[kind] if known in model.prompts), "") if kind else ""
+    if kind is not None:
+        raise ApiError("'prompt_name' and 'input_type' both choose the prompt; send one of them", param="prompt_name")
+    if name not in model.prompts:
+        known = ", ".join(sorted(model.prompts)) or "none"
+        raise ApiError(f"this model has no prompt {quoted(name)}; its prompts: {known}", param="prompt_name")
+    return model.prompts[name]

@@ -1,0 +1,196 @@
+"""The queue before the model: fair between those who ask, and between the questions of each."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import count
+
+from serve.engine.work import Item, Job
+
+Choose = Callable[[str, Sequence[int]], list[int]]
+
+_SWEEP_FROM = 64
+
+
+class _Flow:
+    """The waiting jobs of one who asks. Its tag is the service that it had, on the queue's clock; its jobs' tags are on its own."""
+
+    def __init__(self, number: int, tag: float) -> None:
+        self.number = number
+        self.tag = tag
+        self.jobs = 0
+        self._clock = 0.0
+        self._waiting: list[tuple[float, int, Job]] = []
+        self._opened: list[tuple[float, int, Job]] = []
+        self._touched: list[tuple[int, Job]] = []
+
+    def push(self, number: int, job: Job) -> None:
+        job.tag = self._clock
+        self.jobs += 1
+        heappush(self._waiting, (job.tag, number, job))
+
+    def draw(self) -> Item | None:
+        """The next item in fair order; None when there is none. What is drawn is not served yet."""
+        while self._waiting or self._opened:
+            if self._opened and (not self._waiting or self._opened[0] < self._waiting[0]):
+                tag, number, job = heappop(self._opened)
+            else:
+                tag, number, job = heappop(self._waiting)
+                if job.over or not job.waiting:
+                    self.jobs -= 1
+                    continue
+                if tag < job.tag:  # it was served out of turn meanwhile
+                    heappush(self._waiting, (job.tag, number, job))
+                    continue
+                self._touched.append((number, job))
+            item = job.waiting[job.drawn]
+            job.drawn += 1
+            if job.drawn < len(job.waiting):
+                heappush(self._opened, (tag + item.tokens, number, job))
+            return item
+        return None
+
+    def serve(self, item: Item) -> None:
+        item.job.tag += item.tokens
+        self._clock += item.tokens / max(self.jobs, 1)
+
+    def put_back(self) -> None:
+        """What was drawn and not taken waits again."""
+        for number, job in self._touched:
+            job.drawn = 0
+            job.waiting = [item for item in job.waiting if not item.taken]
+            if job.waiting:
+                heappush(self._waiting, (job.tag, number, job))
+            else:
+                self.jobs -= 1
+        self._touched, self._opened = [], []
+        if self._waiting:
+            self._clock = max(self._clock, self._waiting[0][0])
+
+    def sweep(self) -> None:
+        self._waiting = [entry for entry in self._waiting if not entry[2].over and entry[2].waiting]
+        self.jobs = len(self._waiting)
+        heapify(self._waiting)
+
+
+class FairQueue:
+    """Items in the order of start-time fair queueing, in two levels: flows share the model, the jobs of a flow share its part.
+
+    A flow's (or job's) tag is the number of tokens that it was served; the smallest is served next. A new one starts at the clock,
+    which runs as the tag of one that gets its fair part. So a job of thousands of texts does not stand before a later one of a
+    single text, and goes on at its part however many come. The order costs the last in line some time, so a job that has waited for
+    ``urgent_after_s`` is served out of turn by every second batch, the oldest first: under a queue of at most half of what can be
+    computed in the rest of its deadline it is in time.
+
+    Not thread-safe; it belongs to the model thread.
+
+    Args:
+        choose: (model, tokens of items by falling claim) → which of them go together, the first among them.
+        lookahead: (model) → tokens of the items among which ``choose`` chooses.
+        urgent_after_s: of a job's age, in seconds.
+    """
+
+    def __init__(self, choose: Choose, lookahead: Callable[[str], int], urgent_after_s: float) -> None:
+        self._choose = choose
+        self._lookahead = lookahead
+        self._urgent_after_s = urgent_after_s
+        self._numbers = count()
+        self._flows: dict[str, _Flow] = {}
+        self._oldest: deque[Job] = deque()
+        self._clock = 0.0
+        self._out_of_turn = False
+        self._gone = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._oldest)
+
+    def push(self, job: Job) -> None:
+        """Take a job with waiting items."""
+        flow = self._flows.get(job.flow)
+        if flow is None:
+            flow = self._flows[job.flow] = _Flow(next(self._numbers), self._clock)
+        flow.push(next(self._numbers), job)
+        self._oldest.append(job)
+
+    def take(self, now: float) -> list[Item]:
+        """The next batch, of one model; empty when nothing waits. Items whose job is over are dropped.
+
+        Args:
+            now: on the clock of ``Job.arrived``.
+        """
+        while self._oldest and (self._oldest[0].over or not self._oldest[0].waiting):
+            self._oldest.popleft()
+        if not self._oldest:
+            self._flows.clear()
+            return []
+        self._out_of_turn = not self._out_of_turn and now - self._oldest[0].arrived > self._urgent_after_s
+        found = self._looked_ahead(self._by_age() if self._out_of_turn else self._by_tag())
+        if not found:
+            return []
+        batch = [found[place] for place in self._choose(found[0].model, [item.tokens for item in found])]
+        self._serve(batch)
+        return batch
+
+    def forget(self) -> None:
+        """A job is over that may still wait here. Its memory is freed when it is due, or once half of the jobs are such."""
+        self._gone += 1
+        if self._gone > max(len(self._oldest) // 2, _SWEEP_FROM):
+            self._gone = 0
+            self._oldest = deque(job for job in self._oldest if not job.over and job.waiting)
+            for flow in self._flows.values():
+                flow.sweep()
+
+    def clear(self) -> list[Job]:
+        """Give up all jobs; returns them."""
+        jobs = list(self._oldest)
+        self._oldest.clear()
+        self._flows.clear()
+        return jobs
+
+    def _looked_ahead(self, items: Iterator[Item]) -> list[Item]:
+        first = next(items, None)
+        if first is None:  # its job was over a moment ago
+            return []
+        found, room = [first], self._lookahead(first.model) - first.tokens
+        for item in items:
+            room -= item.tokens
+            if room < 0:
+                break
+            if item.model == first.model:
+                found.append(item)
+        return found
+
+    def _by_age(self) -> Iterator[Item]:
+        for job in self._oldest:
+            if not job.over:
+                yield from job.waiting
+
+    def _by_tag(self) -> Iterator[Item]:
+        heap = [(flow.tag, flow.number, flow) for flow in self._flows.values()]
+        heapify(heap)
+        while heap:
+            tag, number, flow = heap[0]
+            item = flow.draw()
+            if item is None:
+                heappop(heap)
+                continue
+            heapreplace(heap, (tag + item.tokens, number, flow))
+            yield item
+
+    def _serve(self, batch: Sequence[Item]) -> None:
+        for item in batch:
+            item.taken = True
+            flow = self._flows[item.job.flow]
+            flow.tag += item.tokens
+            flow.serve(item)
+            self._clock += item.tokens / len(self._flows)
+        if self._out_of_turn:
+            for job in {id(item.job): item.job for item in batch}.values():
+                job.waiting = [item for item in job.waiting if not item.taken]
+        for flow in self._flows.values():
+            flow.put_back()
+        self._flows = {name: flow for name, flow in self._flows.items() if flow.jobs}
+        if self._flows:
+            self._clock = max(self._clock, min(flow.tag for flow in self._flows.values()))

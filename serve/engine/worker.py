@@ -1,0 +1,254 @@
+"""The model thread: takes batches from the queue, computes them, and hands vectors back to the event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serve.engine.admission import Admission
+from serve.engine.cache import Cache
+from serve.engine.metrics import Metrics
+from serve.engine.priority import lower_priority
+from serve.engine.queue import FairQueue
+from serve.engine.work import Item, Job, Vector
+from serve.wire.faults import ApiError
+
+if TYPE_CHECKING:
+    from serve.engine.model import ServedModel
+
+_LOG = logging.getLogger(__name__)
+Group = list[Item]
+
+
+class Worker:
+    """Runs the models in one thread, which outlives whatever a model raises.
+
+    A batch that fails, or gives a number that is not finite, is halved until the texts at fault are alone; only their jobs fail.
+
+    Args:
+        models: by key, as items name them.
+        cache: where vectors of items with a key are kept.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        queue: FairQueue,
+        *,
+        admission: Admission,
+        metrics: Metrics,
+        cache: Cache | None,
+    ) -> None:
+        self._models = models
+        self._queue = queue
+        self._admission = admission
+        self._metrics = metrics
+        self._cache = cache
+        self._probes = {key: model.tokenize(["ok"])[0] for key, model in models.items()}
+        self._inbox: SimpleQueue[Job | _Probe | _Notice] = SimpleQueue()
+        self._sending = Lock()
+        self._closing = False
+        self._settled: list[Job] = []
+        self.answered_at = float("-inf")
+        self._thread = Thread(target=self._main, name="model", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, job: Job) -> bool:
+        """Put a job into the queue; false when no more are taken."""
+        with self._sending:
+            if self._closing or not self.alive:
+                return False
+            self._inbox.put(job)
+            return True
+
+    def abandon(self, job: Job) -> None:
+        """Nobody waits for this job any more."""
+        job.over = True
+        self._admission.abandon(job)
+        self._inbox.put(_GONE)
+
+    def probe(self) -> asyncio.Future[None]:
+        """Have every model compute the smallest text, ahead of the queue."""
+        probe = _Probe()
+        self._inbox.put(probe)
+        return probe.future
+
+    def close(self, timeout_s: float) -> None:
+        """Compute what was submitted, then end the thread; waits for it at most so long."""
+        with self._sending:
+            self._closing = True
+            self._inbox.put(_CLOSE)
+        self._thread.join(timeout_s)
+
+    def _main(self) -> None:
+        lower_priority()
+        try:
+            while self._receive():
+                try:
+                    self._compute(self._queue.take(perf_counter()))
+                except Exception:
+                    _LOG.exception("the queue failed; what waited in it is answered with an error")
+                    self._give_up()
+        finally:
+            self._give_up()
+
+    def _receive(self) -> bool:
+        """Read all messages, waiting for the first if there is nothing else to do; false at the end."""
+        wait = not self._queue
+        while True:
+            try:
+                message = self._inbox.get(block=wait)
+            except Empty:
+                return bool(self._queue) or not self._closing
+            if isinstance(message, Job):
+                self._queue.push(message)
+            elif isinstance(message, _Probe):
+                self._answer(message)
+            elif message is _GONE:
+                self._queue.forget()
+            wait = not self._queue and not self._closing
+
+    def _compute(self, batch: Sequence[Item]) -> None:
+        items = [item for item in batch if not item.job.over]
+        self._metrics.dropped(len(batch) - len(items))
+        self._admission.start(items)
+        groups = self._not_cached(items)
+        started = perf_counter()
+        if groups:
+            self._run(groups)
+        seconds = perf_counter() - started
+        self._admission.finish(seconds if groups else 0.0)
+        self._hand_over()
+        if groups:
+            lengths = [group[0].tokens for group in groups]
+            padded = sum(lengths) if self._models[items[0].model].packs else max(lengths) * len(lengths)
+            self._metrics.passed(lengths, padded, [started - item.job.arrived for item in items], seconds)
+
+    def _not_cached(self, items: Sequence[Item]) -> list[Group]:
+        """Equal texts grouped, without those that were computed while they waited."""
+        groups: dict[object, Group] = {}
+        for item in items:
+            vector = None if self._cache is None or item.key is None else self._cache.get(item.key)
+            if vector is None:
+                groups.setdefault(item.key or item, []).append(item)
+            else:
+                self._fill([item], vector)
+        return list(groups.values())
+
+    def _run(self, groups: Sequence[Group]) -> None:
+        groups = [group for group in groups if not all(item.job.over for item in group)]
+        if not groups:
+            return
+        try:
+            vectors = self._embed([group[0] for group in groups])
+        except BaseException as error:
+            if len(groups) > 1:
+                middle = len(groups) // 2
+                self._run(groups[:middle])
+                self._run(groups[middle:])
+            else:
+                _LOG.exception("the model failed on a text of %d tokens", groups[0][0].tokens)
+                self._fail(groups[0], error)
+            return
+        self.answered_at = perf_counter()
+        for group, vector in zip(groups, vectors, strict=True):
+            key = group[0].key
+            self._fill(group, vector if self._cache is None or key is None else self._cache.put(key, vector))
+
+    def _embed(self, items: Sequence[Item]) -> list[Vector]:
+        model = self._models[items[0].model]
+        vectors = model.embed([item.ids for item in items], [item.size for item in items])
+        if len(vectors) != len(items) or not all(np.isfinite(vector).all() for vector in vectors):
+            raise FloatingPointError("the model gave a number that is not finite")
+        return vectors
+
+    def _fill(self, group: Group, vector: Vector) -> None:
+        for item in group:
+            if not item.job.over and item.job.fill(item.index, vector):
+                self._settled.append(item.job)
+
+    def _fail(self, group: Group, error: BaseException) -> None:
+        self._metrics.failed()
+        for item in group:
+            if not item.job.over:
+                self._end(item.job, ApiError(f"the model failed on input {item.index}; leave it out", status=500, param="input"))
+
+    def _end(self, job: Job, error: ApiError) -> None:
+        job.over, job.error = True, error
+        self._admission.abandon(job)
+        self._settled.append(job)
+
+    def _hand_over(self) -> None:
+        """One call into each event loop, however many jobs are done."""
+        settled, self._settled = self._settled, []
+        loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+        for job in settled:
+            loops.setdefault(job.loop, []).append(job)
+        for loop, jobs in loops.items():
+            _call(loop, _settle, jobs)
+
+    def _answer(self, probe: _Probe) -> None:
+        try:
+            for key, ids in self._probes.items():
+                model = self._models[key]
+                if not np.isfinite(model.embed([ids], [model.default_size])[0]).all():
+                    raise FloatingPointError(f"{key} gave a number that is not finite")
+        except BaseException as error:
+            _LOG.exception("the model does not compute the smallest text")
+            probe.error = error
+        else:
+            self.answered_at = perf_counter()
+        _call(probe.loop, probe.settle)
+
+    def _give_up(self) -> None:
+        for job in self._queue.clear():
+            if not job.over:
+                self._end(job, ApiError("the server failed to answer; its log says why", status=500))
+        self._hand_over()
+
+
+class _Notice:
+    """A message without content."""
+
+
+_GONE, _CLOSE = _Notice(), _Notice()
+
+
+class _Probe:
+    """Asks whether the thread answers."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = self.loop.create_future()
+        self.error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(RuntimeError(f"{type(self.error).__name__}: {self.error}"))
+        else:
+            self.future.set_result(None)
+
+
+def _settle(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
+        loop.call_soon_threadsafe(function, *arguments)
