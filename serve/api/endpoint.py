@@ -1,0 +1,70 @@
+"""What the routes that embed have in common. They are the busy ones: plain ASGI, nothing between the server and the engine."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from typing import Generic
+
+from starlette.types import Receive, Scope, Send
+
+from serve.api.bodies import ClientGone, announced, read_body, send_json, while_connected
+from serve.api.keys import Keys
+from serve.engine.engine import Engine
+from serve.engine.question import Answer, Question
+from serve.wire.faults import ApiError
+from serve.wire.fields import Asked, read
+
+_LOG = logging.getLogger(__name__)
+
+
+class Endpoint(ABC, Generic[Asked]):
+    """A route that answers texts with vectors.
+
+    Refused before the body is read: who has no key, and whoever comes when the queue is full.
+    """
+
+    form: type[Asked]
+
+    def __init__(self, engine: Engine, keys: Keys | None) -> None:
+        self._engine = engine
+        self._keys = keys
+
+    @abstractmethod
+    def question(self, asked: Asked, owner: str) -> Question:
+        """What the engine is to answer; ``owner`` names the key that was used."""
+
+    @abstractmethod
+    def body(self, answer: Answer, asked: Asked) -> bytes:
+        """The answer as JSON."""
+
+    @abstractmethod
+    def refusal(self, fault: ApiError) -> tuple[bytes, int]:
+        """A fault as JSON, and its HTTP status."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await self._answer(scope, receive)
+        except ApiError as fault:
+            refusal, status = self.refusal(fault)
+            await send_json(send, refusal, status, fault.headers)
+        except ClientGone:
+            return
+        except Exception:
+            _LOG.exception("%s failed", scope["path"])
+            await send_json(send, *self.refusal(failed()))
+        else:
+            await send_json(send, body)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+        owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
+        self._engine.admit(announced(scope), owner)
+        limits = self._engine.limits
+        asked = read(self.form, await read_body(scope, receive, limit=limits.max_body_bytes, timeout_s=limits.deadline_s))
+        answer = await while_connected(self._engine.answer(self.question(asked, owner)), receive)
+        return self.body(answer, asked)
+
+
+def failed() -> ApiError:
+    """A fault of the server's own, of which clients learn no more than that."""
+    return ApiError("the server failed to answer; its log says why", status=500, code="internal_error")

@@ -1,0 +1,223 @@
+"""The HTTP application without Ray, asked the way clients ask."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from sentence_transformers import SentenceTransformer
+
+from serve.api.application import create_api
+from serve.api.keys import Keys
+from serve.engine.engine import Engine
+from serve.engine.limits import Limits
+from serve.engine.model import ServedModel
+from serve.wire.openai import Model
+from serve.wire.tei import Info
+from tests.tiny_export import HEADS, PROMPTS
+
+TEXTS = ["sort the list", "a", "mean of two numbers given as a string", "read a file"] * 6
+KEY = "a-key-of-this-test-0123456789"
+
+
+@pytest.fixture(scope="module")
+def client(engine: Engine) -> Iterator[TestClient]:
+    with TestClient(create_api(engine), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reference(exported: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(exported), device="cpu")
+
+
+def vectors(client: TestClient, **fields: object) -> np.ndarray:
+    answer = client.post("/v1/embeddings", json=fields)
+    assert answer.status_code == 200, answer.text
+    return np.array([row["embedding"] for row in answer.json()["data"]])
+
+
+def test_answers_are_the_exported_vectors_in_order(client: TestClient, reference: SentenceTransformer) -> None:
+    answer = client.post("/v1/embeddings", json={"input": TEXTS}).json()
+    served = np.array([row["embedding"] for row in answer["data"]])
+    np.testing.assert_allclose(served, reference.encode(TEXTS), atol=1e-5)
+    assert (answer["object"], answer["model"]) == ("list", "tiny")
+    assert [row["index"] for row in answer["data"]] == list(range(len(TEXTS)))
+
+
+def test_usage_counts_what_the_model_reads(client: TestClient, reference: SentenceTransformer) -> None:
+    usage = client.post("/v1/embeddings", json={"input": TEXTS, "input_type": "query"}).json()["usage"]
+    read = sum(len(reference.tokenizer(PROMPTS["query"] + text)["input_ids"]) for text in TEXTS)
+    assert usage == {"prompt_tokens": read, "total_tokens": read}
+
+
+def test_token_ids_are_the_text_they_stand_for(client: TestClient, reference: SentenceTransformer) -> None:
+    ids = [reference.tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS[:4]]
+    np.testing.assert_allclose(vectors(client, input=ids), vectors(client, input=TEXTS[:4]), atol=1e-5)
+    np.testing.assert_allclose(vectors(client, input=ids[0]), vectors(client, input=TEXTS[0]), atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [{"input_type": "query"}, {"prompt_name": "query"}])
+def test_a_prompt_is_put_before_texts(client: TestClient, fields: dict[str, str]) -> None:
+    prompted = [PROMPTS["query"] + text for text in TEXTS[:4]]
+    np.testing.assert_allclose(vectors(client, input=TEXTS[:4], **fields), vectors(client, input=prompted), atol=1e-5)
+
+
+def test_lengths_are_one_only_when_asked_for(client: TestClient) -> None:
+    def length(**more: object) -> float:
+        return float(np.linalg.norm(vectors(client, input="sort the list", dimensions=16, **more)))
+
+    assert length() != pytest.approx(1, abs=1e-3)
+    assert length(normalize=True) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numpy_type"), [("float", "<f4"), ("int8", "i1"), ("uint8", "u1"), ("binary", "i1"), ("ubinary", "u1")]
+)
+def test_every_type_comes_as_numbers_and_as_bytes(client: TestClient, dtype: str, numpy_type: str) -> None:
+    plain = vectors(client, input=TEXTS[:2], output_dtype=dtype)
+    packed = vectors(client, input=TEXTS[:2], output_dtype=dtype, encoding_format="base64")
+    assert plain.shape == (2, HEADS[-1] // 8 if "binary" in dtype else HEADS[-1])
+    np.testing.assert_allclose([np.frombuffer(base64.b64decode(row), numpy_type) for row in packed], plain, rtol=1e-6)
+
+
+def test_the_model_says_what_it_can_do(client: TestClient) -> None:
+    (model,) = client.get("/v1/models").json()["data"]
+    told = Model.model_validate(model)
+    assert (told.id, told.dimensions, told.default_dimensions, told.prompts) == ("tiny", [16, 48], 48, ["query"])
+    assert client.get("/v1/models/tiny").json() == model
+    assert client.get("/v1/models/other").json()["error"]["code"] == "model_not_found"
+    assert client.get("/v1/models/an/owner's").status_code == 404
+
+
+def test_text_embeddings_inference_s_routes_answer_its_clients(client: TestClient, reference: SentenceTransformer) -> None:
+    answer = client.post("/embed", json={"inputs": TEXTS, "truncate": True, "truncation_direction": "right"})
+    np.testing.assert_allclose(answer.json(), reference.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
+    raw = client.post("/embed", json={"inputs": "sort the list", "normalize": False, "dimensions": 16, "prompt_name": "query"})
+    np.testing.assert_allclose(raw.json(), vectors(client, input="sort the list", dimensions=16, input_type="query"), atol=1e-6)
+    assert Info.model_validate(client.get("/info").json()).max_input_length == 32
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/v1/embeddings", b"{", 400),
+        ("POST", "/v1/embeddings", b'{"input": ""}', 400),
+        ("POST", "/v1/embeddings", b'{"input": []}', 400),
+        ("POST", "/v1/embeddings", b'{"input": [[]]}', 400),
+        ("POST", "/v1/embeddings", b'{"input": [9999999]}', 400),
+        ("POST", "/v1/embeddings", b'{"input": "sum", "dimensions": 17}', 400),
+        ("POST", "/v1/embeddings", b'{"input": "sum", "dimensions": -9223372036854775808}', 400),
+        ("POST", "/v1/embeddings", b'{"input": "' + b"sum " * 40 + b'"}', 400),
+        ("POST", "/v1/embeddings", b'{"input": "sum", "model": "other"}', 404),
+        ("POST", "/v1/embeddings", b" " * (Limits().max_body_bytes + 1), 413),
+        ("GET", "/v1/embeddings", None, 405),
+        ("POST", "/v1/embeddings/", b'{"input": "sum"}', 404),
+        ("GET", "/v2", None, 404),
+        ("GET", "/v1/models/%ff%00", None, 404),
+    ],
+)
+def test_every_refusal_has_openais_shape(client: TestClient, method: str, path: str, content: bytes | None, status: int) -> None:
+    answer = client.request(method, path, content=content)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (b"{", 400, "JSON"),
+        (b'{"inputs": "sum", "dimensions": 17}', 400, "16, 48"),
+        (b'{"input": "sum"}', 400, "known fields: inputs"),
+        (b'{"inputs": "' + b"sum " * 40 + b'"}', 413, "32"),
+        (b'{"inputs": "sum", "truncate": true, "truncation_direction": "left"}', 400, "right"),
+    ],
+)
+def test_every_refusal_of_embed_has_its_own_shape(client: TestClient, content: bytes, status: int, said: str) -> None:
+    answer = client.post("/embed", content=content)
+    assert answer.status_code == status
+    assert set(answer.json()) == {"error", "error_type"}
+    assert said in answer.json()["error"]
+
+
+def test_an_unknown_size_is_told_the_known_ones(client: TestClient) -> None:
+    fault = client.post("/v1/embeddings", json={"input": "sum", "dimensions": 17}).json()["error"]
+    assert fault["param"] == "dimensions"
+    assert "16, 48" in fault["message"]
+
+
+def test_metrics_count_what_was_answered(client: TestClient) -> None:
+    vectors(client, input="sum")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'embedding_requests_total{outcome="ok"}' in answer.text
+
+
+def test_with_keys_only_health_metrics_and_the_description_are_open(engine: Engine) -> None:
+    with TestClient(create_api(engine, keys=Keys([KEY]))) as client:
+        for path in ("/health", "/metrics", "/openapi.json", "/docs"):
+            assert client.get(path).status_code == 200
+        for path in ("/v1/models", "/v1/models/tiny"):
+            refused = client.get(path)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+            assert refused.headers["www-authenticate"] == "Bearer"
+            assert client.get(path, headers={"api-key": KEY}).status_code == 200
+        assert set(client.get("/info").json()) == {"error", "error_type"}
+        assert client.post("/embed", json={"inputs": "sum"}).status_code == 401
+        assert client.post("/v1/embeddings", json={"input": "sum"}).status_code == 401
+        let_in = client.post("/v1/embeddings", json={"input": "sum"}, headers={"authorization": f"Bearer {KEY}"})
+        assert let_in.status_code == 200
+
+
+def test_a_full_queue_refuses_before_the_body_and_says_when_to_come_back(exported: Path) -> None:
+    engine = Engine({"tiny": ServedModel.load(exported, name="tiny", device="cpu")}, limits=Limits(max_queued_tokens=1))
+    with TestClient(create_api(engine)) as client:
+        engine._admission.enter("other", 1)  # as if a text waited
+        answer = client.post("/v1/embeddings", content=b"not even JSON")
+    engine.close()
+    assert answer.status_code == 429
+    assert answer.json()["error"]["type"] == "rate_limit_error"
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_health_follows_the_model_and_failures_tell_nothing(exported: Path) -> None:
+    model = ServedModel.load(exported, name="tiny", device="cpu")
+    engine = Engine({"tiny": model}, limits=Limits())
+    with TestClient(create_api(engine), raise_server_exceptions=False) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        engine.close()
+        sick = client.get("/health")
+        assert (sick.status_code, sick.json()["error"]["type"]) == (503, "server_error")
+        assert client.post("/v1/embeddings", json={"input": "sum"}).status_code == 503
+        assert client.post("/embed", json={"inputs": "sum"}).json()["error_type"] == "Unhealthy"
+
+
+@pytest.mark.parametrize(("path", "field", "status"), [("/v1/embeddings", "input", 500), ("/embed", "inputs", 424)])
+def test_a_bug_is_answered_without_its_secrets(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, path: str, field: str, status: int
+) -> None:
+    async def broken(question: object) -> None:
+        raise RuntimeError("device lost at 0x7f")
+
+    monkeypatch.setattr(engine, "answer", broken)
+    with TestClient(create_api(engine)) as client:
+        failed = client.post(path, json={field: "sum"})
+    assert failed.status_code == status
+    assert "0x7f" not in failed.text
+
+
+def test_the_description_s_examples_are_answered(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in ("/v1/embeddings", "/embed"):
+        for example in paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
+            assert client.post(path, json=example["value"]).status_code == 200, example
+    described = {path for path in paths if "{" not in path and "get" in paths[path]}
+    assert described == {"/v1/models", "/info", "/health", "/metrics"}
+    told = {path: json.dumps(paths[path]) for path in paths}
+    assert all('"429"' in told[path] and '"Retry-After"' in told[path] for path in ("/v1/embeddings", "/embed"))
