@@ -5,7 +5,17 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, GteConfig, GteModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
+from transformers import (
+    BertConfig,
+    BertModel,
+    GteConfig,
+    GteModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Model,
+)
 
 _TEXT = """
 the a of to and in is for on with as by from that array matrix vector value function returns number list string file
@@ -76,6 +86,24 @@ def tiny_gte(folder: Path, *, layers: int = 2, hidden: int = 32) -> str:
     }
     del published["rope_parameters"]
     (folder / "config.json").write_text(json.dumps(published))
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def tiny_model(folder: Path, model: type[PreTrainedModel], config: type[PreTrainedConfig], **changes: object) -> str:
+    """A folder of any architecture, with these changes to its config; returns its path."""
+    tokenizer = tiny_tokenizer()
+    shape: dict[str, object] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 66,
+        "initializer_range": 0.2,
+    }
+    torch.manual_seed(3)
+    model(config(**shape | changes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
 

@@ -18,8 +18,6 @@ from transformers import (
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
-    PreTrainedConfig,
-    PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
     RobertaConfig,
@@ -28,36 +26,19 @@ from transformers import (
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.student import Student, pad_tokens, tokenize
-from tests.tiny_models import sentences, tiny_bert, tiny_qwen2, tiny_tokenizer
+from tests.tiny_models import sentences, tiny_bert, tiny_model, tiny_qwen2
 
 MAX_TOKENS = 24
-_SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 66,
-    "initializer_range": 0.2,
-}
-
-
-def tiny(folder: Path, model: type[PreTrainedModel], config: type[PreTrainedConfig], **changes: object) -> str:
-    tokenizer = tiny_tokenizer()
-    torch.manual_seed(3)
-    model(config(**_SHAPE | {"vocab_size": len(tokenizer)} | changes)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
 
 MODELS: dict[str, Callable[[Path], str]] = {
     "bert": tiny_bert,
     "qwen2": tiny_qwen2,
-    "qwen3": lambda folder: tiny(folder, Qwen3Model, Qwen3Config, num_key_value_heads=2, head_dim=8),
-    "llama": lambda folder: tiny(folder, LlamaModel, LlamaConfig, num_key_value_heads=2),
-    "mistral": lambda folder: tiny(folder, MistralModel, MistralConfig, num_key_value_heads=2, sliding_window=6),
-    "roberta": lambda folder: tiny(folder, RobertaModel, RobertaConfig, pad_token_id=1),
-    "gte": lambda folder: tiny(folder, GteModel, GteConfig, pad_token_id=0),
-    "modernbert": lambda folder: tiny(
+    "qwen3": lambda folder: tiny_model(folder, Qwen3Model, Qwen3Config, num_key_value_heads=2, head_dim=8),
+    "llama": lambda folder: tiny_model(folder, LlamaModel, LlamaConfig, num_key_value_heads=2),
+    "mistral": lambda folder: tiny_model(folder, MistralModel, MistralConfig, num_key_value_heads=2, sliding_window=6),
+    "roberta": lambda folder: tiny_model(folder, RobertaModel, RobertaConfig, pad_token_id=1),
+    "gte": lambda folder: tiny_model(folder, GteModel, GteConfig, pad_token_id=0),
+    "modernbert": lambda folder: tiny_model(
         folder, ModernBertModel, ModernBertConfig, local_attention=8, global_attn_every_n_layers=2, pad_token_id=0
     ),
 }
@@ -108,7 +89,7 @@ def test_embedding_packed_texts_leaves_the_padded_way_as_it_was(tmp_path: Path) 
 
 
 def test_a_backbone_whose_attention_cannot_be_exchanged_is_never_packed(tmp_path: Path) -> None:
-    student = build(tiny(tmp_path, MPNetModel, MPNetConfig, pad_token_id=1))
+    student = build(tiny_model(tmp_path, MPNetModel, MPNetConfig, pad_token_id=1))
     assert not student.packs
     with pytest.raises(ValueError, match="cannot embed packed texts"):
         both_ways(student)
