@@ -15,11 +15,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
 import torch
+from reference_texts import reference_texts
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
@@ -40,13 +40,6 @@ def stored_texts(folder: Path, count: int, rng: random.Random) -> list[str]:
     documents = pq.read_table(folder / "SciFact" / "corpus.parquet").to_pylist()
     long = [f"{row['title']} {row['text']}" for row in rng.sample(documents, count // 5)]
     return long + training.take(rng.sample(range(len(training)), count - len(long))).to_pylist()
-
-
-def reference_texts(count: int, rng: random.Random) -> list[str]:
-    """Runs of one to eight paragraphs of the language reference, most of them short."""
-    found = list(dict.fromkeys(" ".join(p.split()) for text in topics.values() for p in text.split("\n\n") if p.strip()))
-    starts = [rng.randrange(len(found)) for _ in range(count)]
-    return [" ".join(found[start : start + rng.choice((1, 1, 1, 1, 2, 8))]) for start in starts]
 
 
 def texts_of(folder: Path | None, count: int) -> tuple[list[str], str]:

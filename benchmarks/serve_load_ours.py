@@ -1,0 +1,63 @@
+"""Serves a model folder on 127.0.0.1 until it is told to end: our contender in ``serve_load.py``.
+
+    python benchmarks/serve_load_ours.py MODEL PORT MODE
+
+MODE is ``ray``: a private cluster and Ray's own proxy; or ``uvicorn``: the same application without Ray, to see what Ray costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+_PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_PROJECT))
+
+from mtd_ray.sandbox.ports import LOOPBACK  # noqa: E402
+from mtd_ray.sandbox.ray_cluster import RayCluster, connected  # noqa: E402
+
+
+def on_ray(model: str, port: int) -> None:
+    """On a private cluster, behind Ray's own proxy."""
+    from ray import serve
+
+    from serve.app import Options, build
+
+    with RayCluster(num_cpus=2) as cluster, connected(cluster):
+        serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
+        serve.run(build(Options(folder=model, name="measured")), name="embeddings")
+        signal.signal(signal.SIGTERM, _interrupt)  # connecting to Ray replaces it
+        try:
+            threading.Event().wait()
+        finally:
+            serve.shutdown()
+
+
+def without_ray(model: str, port: int) -> None:
+    import uvicorn
+
+    from serve.api.application import create_api
+    from serve.engine.engine import Engine
+    from serve.engine.limits import Limits
+    from serve.engine.model import ServedModel
+
+    engine = Engine({"measured": ServedModel.load(model, name="measured", device="cpu")}, limits=Limits())
+    uvicorn.run(create_api(engine), host=LOOPBACK, port=port, log_level="warning", access_log=False)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+MODES = {"ray": on_ray, "uvicorn": without_ray}
+
+if __name__ == "__main__":
+    os.chdir(_PROJECT)  # Ray's workers import the package `serve` from the driver's folder
+    signal.signal(signal.SIGTERM, _interrupt)
+    with contextlib.suppress(KeyboardInterrupt):
+        MODES[sys.argv[3]](sys.argv[1], int(sys.argv[2]))
