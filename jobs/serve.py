@@ -1,6 +1,7 @@
-"""Serve an exported student on 127.0.0.1 behind OpenAI's embeddings API, until Ctrl-C.
+"""Serve an exported student on 127.0.0.1 behind OpenAI's embeddings API, until Ctrl-C or SIGTERM.
 
-Uses the Ray cluster that is running here, or starts one for as long as it serves.
+Uses the Ray cluster that is running here, or starts one for as long as it serves. Before it ends, requests that it has taken are
+answered, and others are told to come back; a second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 _PROJECT = Path(__file__).resolve().parents[1]
 # A script's own folder comes first on the path, where this file would be taken for the package `serve`.
@@ -25,12 +27,19 @@ from mtd_ray.errors import MtdError  # noqa: E402
 from mtd_ray.sandbox.ports import LOOPBACK, is_free  # noqa: E402
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected  # noqa: E402
 
+if TYPE_CHECKING:
+    from serve.options import Options
+
+_APPLICATION = "embeddings"
+_DRAIN_S = 60.0
+
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("student", help="exported folder, or the s3:// URL of a run")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--name", help="what clients call the model; by default the run's or the folder's name")
+    parser.add_argument("--keys", help="where the API keys are, one a line: env:NAME, file:/path or aws-sm:ARN#KEY")
     given = parser.parse_args(arguments)
     student = _existing(given.student)
     if not is_free(given.port):
@@ -38,8 +47,9 @@ def main(arguments: Sequence[str]) -> None:
     os.chdir(_PROJECT)  # Ray's workers import the package `serve` from the driver's folder
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _cluster(), _application(student, given.name, given.port) as name:
-            _announce(name, given.port)
+        options = _options(student, given.name, given.keys)
+        with _cluster(), _application(options, given.port) as name:
+            _announce(name, given.port, with_key=given.keys is not None)
             threading.Event().wait()
     except KeyboardInterrupt:
         print("stopped")
@@ -54,6 +64,18 @@ def _existing(student: str) -> str:
     return str(folder)
 
 
+def _options(student: str, name: str | None, keys: str | None) -> Options:
+    from pydantic import ValidationError
+
+    from serve.options import Options
+
+    try:
+        return Options(folder=student, name=name, keys=keys)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise MtdError(faults) from None
+
+
 @contextmanager
 def _cluster() -> Iterator[None]:
     """The cluster that RAY_ADDRESS or this machine names, else a private one."""
@@ -64,7 +86,9 @@ def _cluster() -> Iterator[None]:
     except MtdError:
         if "RAY_ADDRESS" in os.environ:
             raise
-        with RayCluster(num_cpus=2) as cluster, connected(cluster):
+        from serve.proxy import private_variables
+
+        with private_variables() as variables, RayCluster(num_cpus=2, env=variables) as cluster, connected(cluster):
             yield
         return
     try:
@@ -74,31 +98,35 @@ def _cluster() -> Iterator[None]:
 
 
 @contextmanager
-def _application(student: str, name: str | None, port: int) -> Iterator[str]:
+def _application(options: Options, port: int) -> Iterator[str]:
     from ray import serve
 
-    from serve.app import Options, build
-    from serve.source import default_name
+    from serve.app import build
 
     if serve.status().proxies:
         raise MtdError("Ray Serve already runs on this cluster: end it with `serve shutdown`, or use `serve deploy`")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    name = name or default_name(student)
+    (model,) = options.served
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
-        serve.run(build(Options(folder=student, name=name)), name="embeddings")
+        running = serve.run(build(options), name=_APPLICATION)
         signal.signal(signal.SIGTERM, _interrupt)  # connecting to Ray replaces it
-        yield name
+        try:
+            yield model.called
+        finally:
+            running.drain.remote().result(timeout_s=_DRAIN_S)
+            serve.delete(_APPLICATION)  # returns when the last answer is sent
     except RuntimeError as error:
-        raise MtdError(f"{student} cannot be served: {error}") from None
+        raise MtdError(f"{options.folder} cannot be served: {error}") from None
     finally:
         serve.shutdown()
 
 
-def _announce(name: str, port: int) -> None:
+def _announce(name: str, port: int, *, with_key: bool) -> None:
     print(f"serving {name} on http://{LOOPBACK}:{port}/v1; Ctrl-C stops it")
     body = '{"input": "Return the index of the first match."}'
-    print(f"curl -s http://{LOOPBACK}:{port}/v1/embeddings -H 'content-type: application/json' -d '{body}'", flush=True)
+    key = "-H 'authorization: Bearer KEY' " if with_key else ""
+    print(f"curl -s http://{LOOPBACK}:{port}/v1/embeddings {key}-H 'content-type: application/json' -d '{body}'", flush=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1,45 +1,36 @@
-"""The Ray Serve application. HTTP, checks and model share one process: a request crosses no second queue."""
+"""The Ray Serve application. HTTP, checks and models share one process: a request crosses no second queue."""
+
+import asyncio
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, PositiveInt
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import BackpressureConfig
+from ray.serve.metrics import Counter, Gauge
 
 from serve.api.application import create_api
+from serve.api.keys import Keys
+from serve.autoscaling import WorkReport
 from serve.engine.engine import Engine
-from serve.engine.limits import Limits
-from serve.engine.model import ServedModel
-from serve.source import default_name, student_folder
+from serve.options import Options
+from serve.ray_metrics import RayMetrics
+from serve.students import load_students
+from serve.versions import Versions
+
+_ALIVE_TIMEOUT_S = 30.0
 
 
-class Options(BaseModel):
-    """What ``serve run serve.app:build`` and the ``args`` of ``config.yaml`` take.
-
-    Attributes:
-        folder: the exported student: a folder on the serving node, or the ``s3://`` URL of a run.
-        name: what clients call the model; by default the run's or the folder's name.
-        batch_tokens: padded tokens of one forward pass; by default what is fastest on the device.
-        device: a torch device; by default a GPU when the replica has one.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str
-    name: str | None = None
-    batch_tokens: PositiveInt | None = None
-    device: str | None = None
-
-
-# Batches fill with tokens, so many short requests must be let in at once for one to fill. What is beyond both numbers is answered
-# with 429 and a time to come back, which OpenAI's clients obey.
+# Every request is let in: the engine knows how much work waits and answers what is too much with 429 and a time to come back; Serve
+# would count requests. A new student is loaded beside the old one, and replicas that are to end have the time that the slowest
+# request may take.
 @serve.deployment(
     name="embeddings",
-    max_ongoing_requests=256,
-    max_queued_requests=512,
-    backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
-    health_check_period_s=10,
-    health_check_timeout_s=35,
+    max_ongoing_requests=8_192,
+    max_surge_percent=100,
+    graceful_shutdown_timeout_s=60,
+    graceful_shutdown_wait_loop_s=0.5,
+    health_check_period_s=5,
+    health_check_timeout_s=_ALIVE_TIMEOUT_S + 5,
+    logging_config={"enable_access_log": False},
     ray_actor_options={"num_cpus": 1},
 )
 @serve.ingress()
@@ -47,18 +38,42 @@ class Embeddings:
     """One replica."""
 
     def __init__(self, options: Options) -> None:
-        name = options.name or default_name(options.folder)
-        with student_folder(options.folder) as folder:
-            model = ServedModel.load(folder, name=name, device=options.device, batch_tokens=options.batch_tokens)
-        self._engine = Engine({name: model}, limits=Limits())
-        self._api = create_api(self._engine)
+        keys = None if options.keys is None else Keys.resolve(options.keys)
+        self._engine = Engine(
+            load_students(options),
+            limits=options.limits,
+            cache_bytes=options.cache_mb * 1024 * 1024,
+            choose=Versions(options.served).choose,
+        )
+        self._api = create_api(self._engine, keys=keys)
+        self._draining = False
+        self._work = WorkReport()
+        self._metrics = RayMetrics(self._engine.metrics.registry, counter=Counter, gauge=Gauge)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return self._api
 
     async def check_health(self) -> None:
-        """Called by Serve, at first before the replica gets requests: warms the model up, later proves that it still answers."""
-        await self._engine.check_alive(30)
+        """Called by Serve, at first before the replica gets requests: warms the models up, later proves that they still answer."""
+        self._metrics.carry()
+        if not self._draining:
+            await self._engine.check_alive(_ALIVE_TIMEOUT_S)
+
+    async def drain(self) -> None:
+        """Answer what was asked before, and all else with 503 and a time to come back: before the service ends."""
+        self._draining = True
+        await asyncio.to_thread(self._engine.close)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve for :class:`serve.autoscaling.QueuedWork`."""
+        load = self._engine.load()
+        computed_s = self._engine.metrics.registry.get_sample_value("embedding_forward_seconds_sum")
+        return self._work.since_last(computed_s=computed_s or 0.0, queued_tokens=load.queued_tokens, tokens_per_s=load.tokens_per_s)
+
+    def __del__(self) -> None:
+        """Called by Serve when the last request is answered."""
+        if engine := getattr(self, "_engine", None):
+            engine.close()
 
 
 def build(options: Options) -> Application:
