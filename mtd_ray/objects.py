@@ -145,6 +145,20 @@ class ObjectStore:
                 return False
         return True
 
+    def info(self, key: str) -> ObjectInfo | None:
+        """What is known about an object without reading it, or None when there is none."""
+        with _Translated(self, key, "look up"):
+            try:
+                entry = obstore.head(self._store, _checked(key))
+            except (FileNotFoundError, NotFoundError):
+                return None
+        return ObjectInfo(key, int(entry["size"]), entry["last_modified"], entry["e_tag"])
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        """``length`` bytes of an object, at least one, from ``start`` on."""
+        with _Translated(self, key, "read"):
+            return bytes(obstore.get_range(self._store, _checked(key), start=start, length=length))
+
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects below a folder, in no promised order. ``prefix`` is whole path segments."""
         with _Translated(self, prefix, "list"):

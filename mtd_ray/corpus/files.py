@@ -34,11 +34,11 @@ class SourceFile:
             yield path
 
 
-def find_files(path: str, suffixes: tuple[str, ...], storage: ObjectStore) -> list[SourceFile]:
+def find_files(path: str, suffixes: tuple[str, ...], storage: ObjectStore | None = None) -> list[SourceFile]:
     """The files at a path, in the order of their names: one file, or all below a folder or S3 prefix that end in ``suffixes``.
 
     Args:
-        path: a local path or ``s3://…``, read with the endpoint and region of ``storage``.
+        path: a local path or ``s3://…``, read with the endpoint and region of ``storage``; those of the environment without one.
 
     Raises:
         CorpusError: nothing is there.
@@ -58,9 +58,10 @@ def _on_disk(path: Path, suffixes: tuple[str, ...]) -> list[SourceFile]:
     return [SourceFile(str(file), file.stat().st_size) for file in found]
 
 
-def _on_s3(url: str, suffixes: tuple[str, ...], storage: ObjectStore) -> list[SourceFile]:
+def _on_s3(url: str, suffixes: tuple[str, ...], storage: ObjectStore | None) -> list[SourceFile]:
     bucket, _, key = url.removeprefix("s3://").rstrip("/").partition("/")
-    store = ObjectStore(f"s3://{bucket}", endpoint=storage.endpoint, region=storage.region)
+    reached = {} if storage is None else {"endpoint": storage.endpoint, "region": storage.region}
+    store = ObjectStore(f"s3://{bucket}", **reached)
     # An object's own key lists nothing below it, so a single file is found through the folder it lies in.
     folder = key.rpartition("/")[0] if key.endswith(suffixes) else key
     found = [

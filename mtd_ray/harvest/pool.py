@@ -1,4 +1,4 @@
-"""A teacher's pool of workers on a Ray cluster: pending parts go in, receipts come out.
+"""A pool of workers on a Ray cluster: pending parts go in, receipts come out.
 
 The parts are the rows of a Ray Dataset, one per block, and a pool of actors does them. Vectors go from the worker straight to
 storage; what travels through Ray is small.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from random import SystemRandom
@@ -49,49 +49,82 @@ class Tools:
         return self.budget.of(plan.fingerprint) if self.budget is not None and paid else None
 
 
+@dataclass(frozen=True)
+class Crew:
+    """How many actors, what each takes, and how many parts each works at at once, in as many threads."""
+
+    fewest: int
+    most: int
+    parts_in_flight: int
+    num_cpus: float
+    num_gpus: float = 0.0
+
+    @classmethod
+    def of(cls, teacher: Teacher) -> Crew:
+        """As the recipe says."""
+        fewest = teacher.workers.min if isinstance(teacher.workers, WorkerRange) else teacher.workers
+        gpus = getattr(teacher, "num_gpus", 0.0)
+        return cls(fewest, most_workers(teacher), teacher.parts_in_flight, teacher.num_cpus, gpus)
+
+    def pool(self, parts: int) -> ActorPoolStrategy:
+        """Of no more actors than there are parts."""
+        return ActorPoolStrategy(
+            min_size=min(self.fewest, parts),
+            max_size=min(self.most, parts),
+            max_concurrent_calls_per_actor=self.parts_in_flight,
+            # Without it Ray Data runs one call of an actor at a time, whatever the line above says.
+            enable_true_multi_threading=True,
+            # A pool grows when its actors have 1.75 times as many parts waiting and under way as they have threads.
+            max_tasks_in_flight_per_actor=2 * self.parts_in_flight,
+        )
+
+
+Work = Callable[[dict[str, Any]], Receipt]
+"""Does one part, given as a JSON object. Called from several threads at once."""
+
+
 def receipts_of(plan: Plan, tools: Tools) -> Generator[Receipt, None, None]:
     """Do the pending parts on a pool of actors; a receipt as each is done. Leaving early ends the actors.
 
     No wave of parts is begun after one with an error.
     """
-    pending = in_random_order(plan.pending, SystemRandom())
-    for first in range(0, len(pending), _PARTS_PER_WAVE):
-        rows = [{"part": json.dumps(asdict(part))} for part in pending[first : first + _PARTS_PER_WAVE]]
+    parts = [asdict(part) for part in in_random_order(plan.pending, SystemRandom())]
+    arguments = (tools.store, plan.name, plan.teacher, tools.limiters.get(plan.name), tools.budget_of(plan))
+    for row in rows_of(parts, _harvester, arguments, Crew.of(plan.teacher)):
+        yield Receipt(**row)
+
+
+def rows_of(
+    parts: Sequence[Mapping[str, Any]], start: Callable[..., Work], arguments: tuple[Any, ...], crew: Crew
+) -> Generator[dict[str, Any], None, None]:
+    """Receipts of parts as flat dicts, as they come. Leaving early ends the actors.
+
+    Args:
+        parts: JSON objects. No wave of them is begun after one with an error.
+        start: makes, in every actor, what does the parts.
+        arguments: of ``start``.
+    """
+    for first in range(0, len(parts), _PARTS_PER_WAVE):
+        rows = [{"part": json.dumps(part)} for part in parts[first : first + _PARTS_PER_WAVE]]
         # One block per part, made here: no task of Ray Data's own needs a CPU, so pools that hold all of them cannot starve it.
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         dataset.context.enable_progress_bars = False
         dataset.context.print_on_execution_start = False
         dataset.context.execution_no_progress_timeout_s = _LONGEST_SILENCE_S
-        harvested = dataset.map_batches(
+        done = dataset.map_batches(
             _Actor,
             batch_size=1,
-            fn_constructor_args=(tools.store, plan.name, plan.teacher, tools.limiters.get(plan.name), tools.budget_of(plan)),
-            compute=_pool(plan.teacher, len(rows)),
-            num_cpus=plan.teacher.num_cpus,
-            num_gpus=getattr(plan.teacher, "num_gpus", 0.0),
+            fn_constructor_args=(start, arguments),
+            compute=crew.pool(len(rows)),
+            num_cpus=crew.num_cpus,
+            num_gpus=crew.num_gpus,
         )
         failed = False
-        for row in harvested.iter_rows():
-            receipt = Receipt(**row)
-            failed = failed or receipt.error != ""
-            yield receipt
+        for row in done.iter_rows():
+            failed = failed or row["error"] != ""
+            yield row
         if failed:
             return
-
-
-def _pool(teacher: Teacher, parts: int) -> ActorPoolStrategy:
-    """As many actors as the recipe says, each with as many threads as it works at parts at once."""
-    fewest = teacher.workers.min if isinstance(teacher.workers, WorkerRange) else teacher.workers
-    threads = teacher.parts_in_flight
-    return ActorPoolStrategy(
-        min_size=min(fewest, parts),
-        max_size=min(most_workers(teacher), parts),
-        max_concurrent_calls_per_actor=threads,
-        # Without it Ray Data runs one call of an actor at a time, whatever the line above says.
-        enable_true_multi_threading=True,
-        # A pool grows when its actors have 1.75 times as many parts waiting and under way as they have threads.
-        max_tasks_in_flight_per_actor=2 * threads,
-    )
 
 
 def most_workers(teacher: Teacher) -> int:
@@ -99,19 +132,20 @@ def most_workers(teacher: Teacher) -> int:
     return teacher.workers.max if isinstance(teacher.workers, WorkerRange) else teacher.workers
 
 
+def _harvester(store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None, budget: Budget | None) -> Work:
+    worker = PartWorker(store, name, teacher, limiter, budget)
+    return lambda fields: worker.harvest(Part(**fields | {"shard": Shard(**fields["shard"])}))
+
+
 class _Actor:
     """Ray Data's view of a worker: a batch of one part in, a batch of one receipt out. Its threads call it side by side."""
 
-    def __init__(
-        self, store: ObjectStore, name: str, teacher: Teacher, limiter: SharedLimiter | None, budget: Budget | None
-    ) -> None:
-        self._worker = PartWorker(store, name, teacher, limiter, budget)
+    def __init__(self, start: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
+        self._work = start(*arguments)
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[Any]]:
         (text,) = batch["part"]
-        fields = json.loads(text)
-        receipt = self._worker.harvest(Part(**fields | {"shard": Shard(**fields["shard"])}))
-        return {key: [value] for key, value in receipt.to_row().items()}
+        return {key: [value] for key, value in self._work(json.loads(text)).to_row().items()}
 
 
 @contextmanager

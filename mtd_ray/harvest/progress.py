@@ -17,7 +17,7 @@ from mtd_ray.harvest.worker import Receipt
 _TERMINAL_EVERY_S = 0.2
 _PLAIN_EVERY_S = 5.0
 _PLAIN_AT_LEAST_EVERY_S = 60.0
-_COLUMNS = ("harvest", "rows", "of", "rows/s", "tokens/s", "quota used", "rejected", "failed", "cost", "ETA")
+_COLUMNS = ("rows", "of", "rows/s", "tokens/s", "quota used", "rejected", "failed", "cost", "ETA")
 
 
 class Progress:
@@ -28,6 +28,7 @@ class Progress:
         quotas: teacher → quota of its account, of those that have one.
         cap_usd: ``harvest.budget_usd``.
         spent_before_usd: what counted against it when the harvest began.
+        title: what goes on.
         stream: where the lines go; standard error by default.
         clock: gives seconds.
     """
@@ -39,6 +40,7 @@ class Progress:
         quotas: Mapping[str, QuotaConfig] | None = None,
         cap_usd: float | None = None,
         spent_before_usd: float = 0.0,
+        title: str = "harvest",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -46,6 +48,7 @@ class Progress:
         self._clock = clock
         self._teachers = {name: TeacherCounts(rows, (quotas or {}).get(name), clock()) for name, rows in pending.items()}
         self._cap, self._spent_before = cap_usd, spent_before_usd
+        self._title = title
         self._started = self._shown_at = clock()
         self._terminal = self._stream.isatty()
         self._lines_above = 0
@@ -59,6 +62,10 @@ class Progress:
     def add(self, name: str, receipt: Receipt) -> None:
         """Count a part of a teacher."""
         self._teachers[name].add(receipt, self._clock())
+
+    def correct(self, name: str, rows: int) -> None:
+        """So many more are to do, or fewer, than was thought."""
+        self._teachers[name].pending += rows
 
     def quota_share(self, name: str) -> float | None:
         """A teacher's present pace as a share of its quota; None without one."""
@@ -82,7 +89,7 @@ class Progress:
     def _rewritten(self, cells: Mapping[str, list[str]]) -> str:
         """The table, over the one before."""
         width = shutil.get_terminal_size().columns - 1
-        lines = aligned([_COLUMNS, *([name, *row] for name, row in cells.items())])
+        lines = aligned([(self._title, *_COLUMNS), *([name, *row] for name, row in cells.items())])
         lines += [f"budget   {spent}"] if (spent := self._spent()) else []
         up = f"\x1b[{self._lines_above}F" if self._lines_above else ""
         self._lines_above = len(lines)
@@ -91,7 +98,7 @@ class Progress:
     def _plain(self, cells: Mapping[str, list[str]]) -> str:
         words = [f"{name} {_sentence(row)}" for name, row in cells.items()]
         words += [f"budget {spent}"] if (spent := self._spent()) else []
-        return f"harvest  {' | '.join(words)}\n"
+        return f"{self._title}  {' | '.join(words)}\n"
 
     def _spent(self) -> str:
         if self._cap is None:

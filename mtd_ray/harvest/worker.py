@@ -14,6 +14,7 @@ import pyarrow as pa
 from mtd_ray import layout
 from mtd_ray.config import LocalTeacher, Teacher, teacher_fingerprint
 from mtd_ray.corpus import Shard, read_shard
+from mtd_ray.encoder.threads import limit_threads
 from mtd_ray.errors import CorpusError, MtdError, RecipeError, StorageError, TargetError
 from mtd_ray.harvest.attempt import Attempt
 from mtd_ray.objects import ObjectStore
@@ -186,13 +187,6 @@ class PartWorker:
         with self._opening:
             if self._client is None:
                 if isinstance(self._teacher, LocalTeacher):
-                    _limit_threads(self._teacher.num_cpus)
+                    limit_threads(self._teacher.num_cpus)
                 self._client = open_teacher(self._name, self._teacher, limiter=self._limiter, budget=self._budget)
             return self._client
-
-
-def _limit_threads(num_cpus: float) -> None:
-    """Compute with as many threads as the worker was given CPUs; each worker taking all of them makes all slow."""
-    import torch
-
-    torch.set_num_threads(max(1, round(num_cpus)))

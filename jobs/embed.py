@@ -1,0 +1,112 @@
+"""Embed Parquet or JSON Lines files with a finished student: every row comes back, in its order, beside its vector.
+
+    jobs/embed.py s3://bucket/runs/NAME --texts 's3://bucket/docs/*.parquet' --to s3://bucket/vectors --dimensions 256
+
+Run again after any interruption, or when files were added or changed: only what is missing is embedded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mtd_ray import job
+from mtd_ray.embed.forms import DTYPES
+from mtd_ray.embed.options import BACKENDS, COMPUTE_DTYPES, INPUT_TYPES, EmbedOptions
+from mtd_ray.remote import hosts
+
+_LOG = logging.getLogger("mtd_ray")
+_CPU_PIECE_ROWS, _GPU_PIECE_ROWS = 4_096, 16_384
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = _parser().parse_args(arguments)
+    texts, to = _absolute(given.texts), _absolute(given.to)
+    job.connect()
+    _warn_of_folders([given.student, texts, to])
+    from mtd_ray.embed import embed_files
+
+    print(embed_files(given.student, texts, to, _sized(_options(given), given)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("student", help="exported folder, or the s3:// URL of a run")
+    parser.add_argument(
+        "--texts", required=True, metavar="FILES", help="a file, a folder or a pattern (quote it), here or at s3://"
+    )
+    parser.add_argument("--to", required=True, metavar="URL", help="s3://bucket/prefix or a folder; one .parquet per input file")
+    vectors = parser.add_argument_group("vectors")
+    vectors.add_argument("--dimensions", type=int, metavar="N", help="one of the student's sizes; its default size if left out")
+    vectors.add_argument("--dtype", choices=DTYPES, default="float32", help="of the stored numbers (default float32)")
+    vectors.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
+    vectors.add_argument(
+        "--input-type", choices=INPUT_TYPES, default="document", help="picks the student's prompt (default document)"
+    )
+    vectors.add_argument("--prompt-name", metavar="NAME", help="this prompt of the student instead; '' for none")
+    columns = parser.add_argument_group("columns")
+    columns.add_argument("--text-column", default="text", metavar="NAME", help="default text")
+    columns.add_argument("--vector-column", default="vector", metavar="NAME", help="default vector")
+    columns.add_argument("--columns", metavar="A,B", help="columns that come back; by default all but the text")
+    work = parser.add_argument_group("workers")
+    work.add_argument(
+        "--workers", type=int, metavar="N", help="default: one per GPU of the cluster or, without any, one for all CPUs"
+    )
+    work.add_argument("--cpus", type=float, help="each worker's (default 1 beside a GPU, else its share of the cluster's)")
+    work.add_argument("--gpus", type=float, help="each worker's (default 1 where the cluster has GPUs, else 0)")
+    work.add_argument("--compute-dtype", choices=COMPUTE_DTYPES, default="float32", help="of the forward pass (default float32)")
+    work.add_argument("--backend", choices=BACKENDS, default="torch", help="openvino-int8: faster on CPUs, vectors slightly off")
+    work.add_argument("--batch-tokens", type=int, metavar="N", help="padded tokens of a forward pass; by default what is fastest")
+    work.add_argument("--piece-rows", type=int, metavar="N", help="about how many rows a dead worker loses")
+    return parser
+
+
+def _options(given: argparse.Namespace) -> EmbedOptions:
+    return EmbedOptions(
+        size=given.dimensions,
+        input_type=given.input_type,
+        prompt_name=given.prompt_name,
+        dtype=given.dtype,
+        normalize=given.normalize,
+        text_column=given.text_column,
+        vector_column=given.vector_column,
+        columns=None if given.columns is None else tuple(name for name in given.columns.split(",") if name),
+        compute_dtype=given.compute_dtype,
+        backend=given.backend,
+        batch_tokens=given.batch_tokens,
+    )
+
+
+def _sized(options: EmbedOptions, given: argparse.Namespace) -> EmbedOptions:
+    """With as many workers as the connected cluster has room for now, unless told."""
+    import ray
+
+    present = ray.cluster_resources()
+    gpus = given.gpus if given.gpus is not None else float(present.get("GPU", 0) >= 1 and given.backend == "torch")
+    fitting = present.get("GPU", 0) // gpus if gpus else 1
+    workers = max(1, int(given.workers or fitting))
+    cpus = given.cpus or (1.0 if gpus else max(1.0, present.get("CPU", 1) // workers))
+    rows = given.piece_rows or (_GPU_PIECE_ROWS if gpus else _CPU_PIECE_ROWS)
+    return replace(options, workers=workers, cpus=cpus, gpus=gpus, piece_rows=rows)
+
+
+def _absolute(place: str) -> str:
+    return place if place.startswith("s3://") else str(Path(place).expanduser().absolute())
+
+
+def _warn_of_folders(places: Sequence[str]) -> None:
+    """Log what only one machine may have, where the cluster has several."""
+    folders = [place for place in places if not place.startswith("s3://")]
+    if folders and (count := hosts()) > 1:
+        _LOG.warning(
+            "the cluster has %d machines, and these are folders: %s. Unless all machines share them, use s3:// URLs",
+            count,
+            ", ".join(folders),
+        )
+
+
+if __name__ == "__main__":
+    job.run(main)

@@ -1,0 +1,135 @@
+"""The student that embeds: where its folder is on this machine, what it is, and its encoder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mtd_ray.config import fingerprint
+from mtd_ray.embed.options import EmbedOptions
+from mtd_ray.encoder.cache import built_once, cache_folder
+from mtd_ray.errors import MtdError
+from mtd_ray.objects import ObjectStore
+from mtd_ray.publish import fetch_folder, published_files
+
+if TYPE_CHECKING:
+    from mtd_ray.encoder import Encoder
+
+_STUDENT = "student"
+_USUAL = {"document": ("passage", "document"), "query": ("s2p_query", "query")}
+
+
+@dataclass(frozen=True)
+class Student:
+    """What every worker must find: the same content at the same place.
+
+    Attributes:
+        place: a folder, or the ``s3://`` URL of a run or of its student.
+        content: digest of all files that may decide its vectors.
+        size: of the vectors that are asked for.
+        head: of the layer that gives them; of a nested student it may be larger, and its vectors are cut. None for its only one.
+        prompt: what stands before every text.
+    """
+
+    place: str
+    content: str
+    size: int
+    head: int | None
+    prompt: str
+
+
+def find_student(place: str, options: EmbedOptions) -> Student:
+    """The student at a place, with the size and the prompt that are asked for.
+
+    Raises:
+        MtdError: it is not there or damaged, or has no such size or prompt.
+    """
+    folder = _folder(place)
+    size, head = _size_and_head(folder, options.size)
+    return Student(place if place.startswith("s3://") else str(folder), _content(folder), size, head, _prompt(folder, options))
+
+
+def open_encoder(student: Student, options: EmbedOptions) -> Encoder:
+    """The student's encoder on this machine.
+
+    Raises:
+        MtdError: it is not here, or was replaced meanwhile.
+    """
+    from mtd_ray.encoder import Encoder
+
+    folder = _folder(student.place)
+    if _content(folder) != student.content:
+        raise MtdError(f"{student.place} is another student than when this began, or a machine has another copy: run it again")
+    return Encoder.load(
+        str(folder),
+        max_tokens=None,
+        head=student.head,
+        dtype=options.compute_dtype,
+        backend=options.backend,
+        batch_tokens=options.batch_tokens,
+    )
+
+
+def _folder(place: str) -> Path:
+    """The folder itself, or a copy of what is published at a URL, kept in the user's cache under the digest of its files."""
+    if not place.startswith("s3://"):
+        folder = Path(place).expanduser().resolve()
+        if not (folder / "modules.json").is_file():
+            raise MtdError(
+                f"{folder} is not an exported student: it has no modules.json; give its folder, or the s3:// URL of a run"
+            )
+        return folder
+    store, prefix = ObjectStore(place), _STUDENT
+    if not store.exists(f"{prefix}/manifest.json"):
+        above, _, prefix = place.rstrip("/").rpartition("/")
+        store = ObjectStore(above)
+    digest = fingerprint(published_files(store, prefix))
+    return built_once(cache_folder() / "students" / digest[:24], lambda folder: fetch_folder(store, prefix, folder))
+
+
+def _content(folder: Path) -> str:
+    from mtd_ray.encoder.files import content_of
+
+    return fingerprint(content_of(folder))
+
+
+def _size_and_head(folder: Path, wanted: int | None) -> tuple[int, int | None]:
+    from mtd_ray.encoder.heads import default_size, head_sizes
+
+    sizes, default = head_sizes(folder), default_size(str(folder))
+    if not sizes or default is None:
+        raise MtdError(f"{folder} is not an exported student: it has no head folder 2_Dense_SIZE that modules.json names")
+    size = wanted or default
+    if size in sizes:
+        return size, size
+    larger = [head for head in sizes if head > size]
+    if size > 0 and larger and _nested(folder, sizes):
+        return size, larger[0]
+    raise MtdError(f"the student has no vectors of {size} numbers; it has {', '.join(map(str, sizes))}")
+
+
+def _nested(folder: Path, sizes: tuple[int, ...]) -> bool:
+    """Whether each head is the beginning of the next."""
+    import torch
+
+    from mtd_ray.encoder.heads import load_head
+
+    states = [load_head(str(folder), size).state_dict() for size in sizes]
+    pairs = pairwise(states)
+    return len(sizes) > 1 and all(
+        torch.equal(values, larger[name][: len(values)]) for smaller, larger in pairs for name, values in smaller.items()
+    )
+
+
+def _prompt(folder: Path, options: EmbedOptions) -> str:
+    about = folder / "config_sentence_transformers.json"
+    prompts = (json.loads(about.read_text(encoding="utf-8")).get("prompts") or {}) if about.is_file() else {}
+    name = options.prompt_name
+    if name is None:
+        return next((prompts[usual] for usual in _USUAL[options.input_type] if usual in prompts), "")
+    if name and name not in prompts:
+        raise MtdError(f"the student has no prompt {name!r}; it has {', '.join(sorted(prompts)) or 'none'}")
+    return prompts[name] if name else ""
