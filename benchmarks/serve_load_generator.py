@@ -43,7 +43,7 @@ def texts_of(folder: Path | None, count: int) -> tuple[list[str], str]:
 
 
 def body_of(text: str) -> dict[str, Any]:
-    """A request as OpenAI's own client sends it, which asks for base64; those who do not know ``truncate`` cut long texts anyway."""
+    """A request as OpenAI's own client sends it, which asks for base64; who does not know ``truncate`` cuts long texts anyway."""
     return {"model": MODEL, "input": text, "encoding_format": "base64", "truncate": True}
 
 
