@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mtd_ray.encoder.prompts import prompt_for
 from serve.engine.limits import Limits
 from serve.engine.question import Question
 from serve.wire.faults import ApiError, quoted
 
 if TYPE_CHECKING:
     from serve.engine.model import ServedModel
-
-# As sentence-transformers' encode_query and encode_document look for them.
-_PROMPTS = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _size(model: ServedModel, size: int | None) -> int:
 
 def _prompt(model: ServedModel, name: str | None, kind: Literal["query", "document"] | None) -> str:
     if name is None:
-        return next((model.prompts[known] for known in _PROMPTS[kind] if known in model.prompts), "") if kind else ""
+        return prompt_for(model.prompts, kind) if kind else ""
     if kind is not None:
         raise ApiError("'prompt_name' and 'input_type' both choose the prompt; send one of them", param="prompt_name")
     if name not in model.prompts:

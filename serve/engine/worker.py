@@ -96,8 +96,10 @@ class Worker:
     def _main(self) -> None:
         lower_priority()
         try:
-            while self._receive():
+            more = True
+            while more:
                 try:
+                    more = self._receive()
                     self._compute(self._queue.take(perf_counter()))
                 except Exception:
                     _LOG.exception("the queue failed; what waited in it is answered with an error")
