@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -22,6 +23,8 @@ from mtd_ray.errors import RecipeError
 _KERNEL, _PLAIN = "mtd_ray_packed", "mtd_ray_packed_plain"
 # Arguments of fused attention that change its result and are not handled here.
 _SPECIAL = ("position_bias", "softcap", "s_aux")
+# Before torch 2.13 grouped keys are taken without being told.
+_TELLS_GROUPS = "enable_gqa" in signature(varlen_attn).parameters
 # Models with a table of positions are tried with a line that is longer than the table, if that costs little.
 _SMALL_TABLE = 1024
 
@@ -139,18 +142,12 @@ def _kernel_attention(
     window = _checked_window(module, attention_mask, options)
     offsets, longest = options["cu_seq_lens_q"], options["max_length_q"]
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    output = varlen_attn(
-        q,
-        k,
-        v,
-        offsets,
-        offsets,
-        longest,
-        longest,
-        scale=options.get("scaling"),
-        window_size=(-1, -1) if window is None else (window, window),
-        enable_gqa=q.shape[1] != k.shape[1],
-    )
+    special: dict[str, Any] = {} if window is None else {"window_size": (window, window)}
+    if options.get("scaling") not in (None, q.shape[2] ** -0.5):
+        special["scale"] = options["scaling"]
+    if _TELLS_GROUPS and q.shape[1] != k.shape[1]:
+        special["enable_gqa"] = True
+    output = varlen_attn(q, k, v, offsets, offsets, longest, longest, **special)
     return cast(Tensor, output)[None], None
 
 
