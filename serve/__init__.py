@@ -1,5 +1,5 @@
-"""The exported student behind OpenAI's embeddings API, on Ray Serve.
+"""Finished students behind OpenAI's embeddings API, on Ray Serve.
 
-``schemas`` are the wire formats, ``engine`` turns requests into vectors, ``routes`` is the HTTP application (no Ray), ``app`` is
-the Ray Serve deployment around it.
+``wire`` are the formats, ``api`` is HTTP, ``engine`` turns questions into vectors: none of them knows Ray. ``app`` is the Ray Serve
+deployment around them, made of ``options``; ``proxy`` is what stands before its replicas, ``autoscaling`` says how many they are.
 """
