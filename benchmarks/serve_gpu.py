@@ -4,7 +4,7 @@ The engine is driven in its own process by clients that each ask one text after 
 waits in the fair queue and shares a packed forward pass, as when served. Weights are random, which costs what trained ones cost;
 the tokenizer is a byte-level BPE like Qwen2's. For each batch size and number of clients: requests a second and latencies; counted
 is the most requests a second at a 99th percentile of at most 100 ms. Beside it, what the model alone does when full batches follow
-each other. Needs torch, transformers, sentence-transformers, numpy, prometheus_client, pydantic, PyYAML, orjson, xxhash, pyarrow;
+each other. Needs torch, transformers, sentence-transformers, numpy, orjson, prometheus_client, pydantic, PyYAML, pyarrow, xxhash;
 no Ray, no DeepSpeed. ``--device cpu --tiny`` shows that everything runs. The last line is one JSON object.
 """
 
