@@ -14,8 +14,6 @@ from serve.wire.faults import ApiError
 # a job becomes urgent.
 URGENT = 0.2
 _SHARE = (1 - URGENT) / 2
-# One flow may hold at most this many times the room that it leaves to others: 80 % of the queue when it is alone.
-_GREED = 4
 _MEMORY_S = 10.0
 _FIRST_GUESS_TOKENS_PER_CHARACTER = 0.3
 _SHORTEST_WAIT_S = 1.0
@@ -24,7 +22,8 @@ _SHORTEST_WAIT_S = 1.0
 class Admission:
     """Counts the tokens that wait for the model, by flow, and refuses what would not be computed in time. Thread-safe.
 
-    Before a text is tokenised its length counts, at the tokens per character measured so far.
+    A job is in time if all that waits, or its fair part of it, can be computed by then: so thousands of texts of one client do not
+    keep out others. Before a text is tokenised its length counts, at the tokens per character measured so far.
 
     Args:
         floor: tokens that may always wait, also while the speed is not known.
@@ -34,7 +33,7 @@ class Admission:
         self._limits = limits
         self._floor = floor
         self._lock = Lock()
-        self._queued: Counter[str] = Counter()
+        self._jobs: Counter[str] = Counter()
         self._total = 0
         self._running = 0
         self._done_tokens, self._done_s = 0.0, 0.0
@@ -67,43 +66,39 @@ class Admission:
         with self._lock:
             self._check(flow, int(characters * self._per_character))
 
-    def enter(self, flow: str, tokens: int) -> None:
-        """Count tokens as waiting.
+    def enter(self, job: Job, tokens: int) -> None:
+        """A job waits, of about so many tokens.
 
         Raises:
-            ApiError: (429) there is no room for them.
+            ApiError: (429) there is no room for it.
         """
         with self._lock:
-            self._check(flow, tokens)
-            self._add(flow, tokens)
+            self._check(job.flow, tokens)
+            self._set(job, tokens)
 
-    def correct(self, flow: str, tokens: int) -> None:
-        """So many more (or fewer) tokens wait than was thought."""
+    def settle(self, job: Job, tokens: int) -> None:
+        """So many of a job's tokens wait."""
         with self._lock:
-            self._add(flow, tokens)
+            self._set(job, tokens)
 
     def start(self, items: Sequence[Item]) -> None:
         """A forward pass takes these."""
         with self._lock:
             for item in items:
-                taken = min(item.tokens, item.job.waiting_tokens)  # an abandoned job has none any more
-                item.job.waiting_tokens -= taken
-                self._add(item.job.flow, -taken)
+                self._set(item.job, max(item.job.waiting_tokens - item.tokens, 0))
             self._running = sum(item.tokens for item in items)
 
-    def finish(self, seconds: float) -> None:
-        """The forward pass over what was started took so long."""
+    def finish(self) -> None:
+        """The forward pass is done."""
         with self._lock:
-            kept = max(1 - seconds / _MEMORY_S, 0.0)
-            self._done_tokens = self._done_tokens * kept + self._running
-            self._done_s = self._done_s * kept + seconds
             self._running = 0
 
-    def abandon(self, job: Job) -> None:
-        """Nobody waits for this job any more."""
+    def measured(self, tokens: int, seconds: float) -> None:
+        """A full forward pass took so long."""
         with self._lock:
-            self._add(job.flow, -job.waiting_tokens)
-            job.waiting_tokens = 0
+            kept = max(1 - seconds / _MEMORY_S, 0.0)
+            self._done_tokens = self._done_tokens * kept + tokens
+            self._done_s = self._done_s * kept + seconds
 
     @property
     def _tokens_per_s(self) -> float:
@@ -116,11 +111,10 @@ class Admission:
         return max(int(self._tokens_per_s * self._limits.deadline_s * _SHARE), self._floor)
 
     def _check(self, flow: str, tokens: int) -> None:
-        if not self._total:
-            return
         capacity = self._capacity
-        excess = max(self._queued[flow] + tokens - _GREED * (capacity - self._total), self._total + tokens - capacity)
-        if excess <= 0:
+        excess = self._total + tokens - capacity
+        flows = len(self._jobs) + (flow not in self._jobs)
+        if not self._total or excess <= 0 or tokens * flows * (self._jobs[flow] + 1) <= capacity:
             return
         speed = self._tokens_per_s
         wait = max(min(excess, self._total) / speed if speed else 0.0, _SHORTEST_WAIT_S)
@@ -131,8 +125,9 @@ class Admission:
             retry_after_s=wait,
         )
 
-    def _add(self, flow: str, tokens: int) -> None:
-        self._total += tokens
-        self._queued[flow] += tokens
-        if not self._queued[flow]:
-            del self._queued[flow]
+    def _set(self, job: Job, tokens: int) -> None:
+        self._total += tokens - job.waiting_tokens
+        self._jobs[job.flow] += (tokens > 0) - (job.waiting_tokens > 0)
+        if not self._jobs[job.flow]:
+            del self._jobs[job.flow]
+        job.waiting_tokens = tokens

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from mtd_ray.encoder.prompts import prompt_for
+from serve.engine.input_ids import Meaning, reader_of
 from serve.engine.limits import Limits
 from serve.engine.question import Question
 from serve.wire.faults import ApiError, quoted
@@ -30,9 +31,21 @@ class Checks:
 
     Args:
         choose: (name, flow) → the key that answers; by default the first model of that name.
+        input_ids: what token ids are taken for.
+
+    Raises:
+        MtdError: what they are taken for cannot be had.
     """
 
-    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, choose: Callable[[str, str], str] | None = None) -> None:
+    def __init__(
+        self,
+        models: Mapping[str, ServedModel],
+        limits: Limits,
+        choose: Callable[[str, str], str] | None = None,
+        *,
+        input_ids: Meaning = "own",
+    ) -> None:
+        self._read_ids = reader_of(input_ids)
         self._models = dict(models)
         self._limits = limits
         self._by_name: dict[str, str] = {}
@@ -98,13 +111,12 @@ class Checks:
             if not row:
                 raise ApiError(f"input {index} is an empty text", param="input")
 
-    @staticmethod
-    def _tokenized(rows: Sequence[str | list[int]], target: Target) -> list[list[int]]:
+    def _tokenized(self, rows: Sequence[str | list[int]], target: Target) -> list[list[int]]:
         texts = [row for row in rows if isinstance(row, str)]
         if len(texts) == len(rows):
             return target.model.tokenize(texts, target.prompt)
         read = iter(target.model.tokenize(texts, target.prompt) if texts else [])
-        given = iter(target.model.from_ids([row for row in rows if not isinstance(row, str)], target.prompt))
+        given = iter(self._read_ids(target.model, [row for row in rows if not isinstance(row, str)], target.prompt))
         return [next(read) if isinstance(row, str) else next(given) for row in rows]
 
 

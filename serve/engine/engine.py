@@ -15,6 +15,7 @@ from serve.engine.admission import URGENT, Admission
 from serve.engine.batches import choose_packed, choose_padded
 from serve.engine.cache import Cache
 from serve.engine.checks import Checks, Target
+from serve.engine.input_ids import Meaning
 from serve.engine.limits import Limits, Load
 from serve.engine.metrics import Metrics
 from serve.engine.question import Answer, Description, Question
@@ -47,13 +48,14 @@ class Engine:
         models: by key; the first is the default. Two versions of one model have one name and two keys.
         cache_bytes: memory for the vectors of texts that are asked for again.
         choose: (name, flow) → the key of the model that answers; by default the first of that name.
+        input_ids: what token ids of clients are taken for, see :mod:`serve.engine.input_ids`.
 
     Attributes:
         models: what is served, in the order of the names.
         metrics: for Prometheus.
 
     Raises:
-        MtdError: there are no models.
+        MtdError: there are no models, or what token ids are taken for cannot be had.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class Engine:
         limits: Limits,
         cache_bytes: int = 0,
         choose: Callable[[str, str], str] | None = None,
+        input_ids: Meaning = "own",
     ) -> None:
         if not models:
             raise MtdError("an engine needs at least one model")
         self.limits = limits
         names = dict.fromkeys(model.name for model in models.values())
         self.models = [_described(next(model for model in models.values() if model.name == name)) for name in names]
-        self._checks = Checks(models, limits, choose)
+        self._checks = Checks(models, limits, choose, input_ids=input_ids)
         self._served = dict(models)
         self._admission = Admission(limits, _FIRST_PASSES * max(model.batch_tokens for model in models.values()))
         self.metrics = Metrics(self.load)
@@ -155,14 +158,13 @@ class Engine:
             raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
         target = self._checks.target(question)
         job = Job(question.flow, len(question.rows), started)
-        guess = self._admission.guess(question.rows)
-        self._admission.enter(question.flow, guess)
+        self._admission.enter(job, self._admission.guess(question.rows))
         try:
             tokens = await self._beside(question.rows, lambda: self._prepare(question, target, job))
         except BaseException:
-            self._admission.correct(question.flow, -guess)
+            self._admission.settle(job, 0)
             raise
-        self._admission.correct(question.flow, job.waiting_tokens - guess)
+        self._admission.settle(job, sum(item.tokens for item in job.waiting))
         if job.left:
             await self._computed(job)
         vectors = [vector for vector in job.vectors if vector is not None]

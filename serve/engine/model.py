@@ -106,6 +106,10 @@ class ServedModel:
                 )
         return [self._tokens.complete(row, prompt) for row in rows]
 
+    def is_reading(self, ids: Sequence[int]) -> bool:
+        """Whether ids of the vocabulary are how this model's tokenizer reads some text."""
+        return self._tokens.is_reading(ids)
+
     def cut(self, ids: list[int]) -> list[int]:
         """The ids of a text, cut at :attr:`max_tokens` as the tokenizer cuts: special tokens stay."""
         return self._tokens.cut(ids)

@@ -19,7 +19,7 @@ class Job:
         vectors: one per row of the question; None where it is still to come.
         left: how many are still to come.
         waiting: items that no forward pass has taken, longest first.
-        waiting_tokens: of ``waiting``, as admission counts them.
+        waiting_tokens: as admission counts them.
         over: nobody waits for the vectors any more: they are complete, the question failed, its deadline passed or its client went.
         error: why it failed.
         arrived: when it was asked, on the clock of :func:`time.perf_counter`.
@@ -59,7 +59,6 @@ class Job:
     def wait_for(self, items: Sequence[Item]) -> None:
         """What the model is to compute for it."""
         self.waiting = sorted(items, key=lambda item: -item.tokens)
-        self.waiting_tokens = sum(item.tokens for item in items)
 
     def fill(self, index: int, vector: Vector) -> bool:
         """Put a vector in its place; true for the last one."""

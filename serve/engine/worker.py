@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from serve.engine.admission import Admission
 from serve.engine.cache import Cache
+from serve.engine.delivery import Delivery, Probe
 from serve.engine.metrics import Metrics
 from serve.engine.priority import lower_priority
 from serve.engine.queue import FairQueue
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 Group = list[Item]
+
+
+class _Notice:
+    """A message without content."""
+
+
+_GONE, _CLOSE = _Notice(), _Notice()
+
+_USUAL_TOKENS = 64
 
 
 class Worker:
@@ -53,13 +62,15 @@ class Worker:
         self._metrics = metrics
         self._cache = cache
         self._probes = {key: model.tokenize(["ok"])[0] for key, model in models.items()}
-        self._inbox: SimpleQueue[Job | _Probe | _Notice] = SimpleQueue()
+        self._inbox: SimpleQueue[Job | Probe | _Notice] = SimpleQueue()
         self._sending = Lock()
         self._closing = False
-        self._settled: list[Job] = []
+        self._delivery = Delivery()
         self.answered_at = float("-inf")
+        self._measured = Event()
         self._thread = Thread(target=self._main, name="model", daemon=True)
         self._thread.start()
+        self._measured.wait()
 
     @property
     def alive(self) -> bool:
@@ -77,12 +88,12 @@ class Worker:
     def abandon(self, job: Job) -> None:
         """Nobody waits for this job any more."""
         job.over = True
-        self._admission.abandon(job)
+        self._admission.settle(job, 0)
         self._inbox.put(_GONE)
 
     def probe(self) -> asyncio.Future[None]:
         """Have every model compute the smallest text, ahead of the queue."""
-        probe = _Probe()
+        probe = Probe()
         self._inbox.put(probe)
         return probe.future
 
@@ -95,6 +106,7 @@ class Worker:
 
     def _main(self) -> None:
         lower_priority()
+        self._measure()
         try:
             more = True
             while more:
@@ -107,6 +119,20 @@ class Worker:
         finally:
             self._give_up()
 
+    def _measure(self) -> None:
+        """Tell admission how fast the models are, before anything is admitted."""
+        try:
+            for key, model in self._models.items():
+                ids = model.cut(model.tokenize(["ok " * _USUAL_TOKENS])[0])
+                rows = max(model.batch_tokens // len(ids), 1)
+                started = perf_counter()
+                self._models[key].embed([ids] * rows, [model.default_size] * rows)
+                self._admission.measured(len(ids) * rows, perf_counter() - started)
+        except Exception:
+            _LOG.exception("the model does not compute a full batch")
+        finally:
+            self._measured.set()
+
     def _receive(self) -> bool:
         """Read all messages, waiting for the first if there is nothing else to do; false at the end."""
         wait = not self._queue
@@ -117,7 +143,7 @@ class Worker:
                 return bool(self._queue) or not self._closing
             if isinstance(message, Job):
                 self._queue.push(message)
-            elif isinstance(message, _Probe):
+            elif isinstance(message, Probe):
                 self._answer(message)
             elif message is _GONE:
                 self._queue.forget()
@@ -132,12 +158,19 @@ class Worker:
         if groups:
             self._run(groups)
         seconds = perf_counter() - started
-        self._admission.finish(seconds if groups else 0.0)
-        self._hand_over()
+        self._admission.finish()
+        self._delivery.send()
         if groups:
-            lengths = [group[0].tokens for group in groups]
-            padded = sum(lengths) if self._models[items[0].model].packs else max(lengths) * len(lengths)
-            self._metrics.passed(lengths, padded, [started - item.job.arrived for item in items], seconds)
+            self._account(groups, started, seconds)
+
+    def _account(self, groups: Sequence[Group], started: float, seconds: float) -> None:
+        model = self._models[groups[0][0].model]
+        lengths = [group[0].tokens for group in groups]
+        tokens = sum(lengths)
+        if tokens >= model.batch_tokens / 2:  # smaller passes say little of what can be done
+            self._admission.measured(tokens, seconds)
+        padded = tokens if model.packs else max(lengths) * len(lengths)
+        self._metrics.passed(lengths, padded, [started - item.job.arrived for group in groups for item in group], seconds)
 
     def _not_cached(self, items: Sequence[Item]) -> list[Group]:
         """Equal texts grouped, without those that were computed while they waited."""
@@ -156,19 +189,21 @@ class Worker:
             return
         try:
             vectors = self._embed([group[0] for group in groups])
-        except BaseException as error:
-            if len(groups) > 1:
-                middle = len(groups) // 2
-                self._run(groups[:middle])
-                self._run(groups[middle:])
-            else:
+        except BaseException:
+            if len(groups) == 1:
                 _LOG.exception("the model failed on a text of %d tokens", groups[0][0].tokens)
-                self._fail(groups[0], error)
+                self._fail(groups[0])
+                return
+        else:
+            self.answered_at = perf_counter()
+            for group, vector in zip(groups, vectors, strict=True):
+                key = group[0].key
+                self._fill(group, vector if self._cache is None or key is None else self._cache.put(key, vector))
             return
-        self.answered_at = perf_counter()
-        for group, vector in zip(groups, vectors, strict=True):
-            key = group[0].key
-            self._fill(group, vector if self._cache is None or key is None else self._cache.put(key, vector))
+        # Out of the handler, so that what the failed pass held is free.
+        middle = len(groups) // 2
+        self._run(groups[:middle])
+        self._run(groups[middle:])
 
     def _embed(self, items: Sequence[Item]) -> list[Vector]:
         model = self._models[items[0].model]
@@ -180,9 +215,9 @@ class Worker:
     def _fill(self, group: Group, vector: Vector) -> None:
         for item in group:
             if not item.job.over and item.job.fill(item.index, vector):
-                self._settled.append(item.job)
+                self._delivery.add(item.job)
 
-    def _fail(self, group: Group, error: BaseException) -> None:
+    def _fail(self, group: Group) -> None:
         self._metrics.failed()
         for item in group:
             if not item.job.over:
@@ -190,19 +225,10 @@ class Worker:
 
     def _end(self, job: Job, error: ApiError) -> None:
         job.over, job.error = True, error
-        self._admission.abandon(job)
-        self._settled.append(job)
+        self._admission.settle(job, 0)
+        self._delivery.add(job)
 
-    def _hand_over(self) -> None:
-        """One call into each event loop, however many jobs are done."""
-        settled, self._settled = self._settled, []
-        loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
-        for job in settled:
-            loops.setdefault(job.loop, []).append(job)
-        for loop, jobs in loops.items():
-            _call(loop, _settle, jobs)
-
-    def _answer(self, probe: _Probe) -> None:
+    def _answer(self, probe: Probe) -> None:
         try:
             for key, ids in self._probes.items():
                 model = self._models[key]
@@ -210,47 +236,13 @@ class Worker:
                     raise FloatingPointError(f"{key} gave a number that is not finite")
         except BaseException as error:
             _LOG.exception("the model does not compute the smallest text")
-            probe.error = error
+            probe.answer(error)
         else:
             self.answered_at = perf_counter()
-        _call(probe.loop, probe.settle)
+            probe.answer(None)
 
     def _give_up(self) -> None:
         for job in self._queue.clear():
             if not job.over:
                 self._end(job, ApiError("the server failed to answer; its log says why", status=500))
-        self._hand_over()
-
-
-class _Notice:
-    """A message without content."""
-
-
-_GONE, _CLOSE = _Notice(), _Notice()
-
-
-class _Probe:
-    """Asks whether the thread answers."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
-        self.error: BaseException | None = None
-
-    def settle(self) -> None:
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(RuntimeError(f"{type(self.error).__name__}: {self.error}"))
-        else:
-            self.future.set_result(None)
-
-
-def _settle(jobs: Iterable[Job]) -> None:
-    for job in jobs:
-        job.settle()
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    with suppress(RuntimeError):  # the loop is closed: nobody waits there any more
-        loop.call_soon_threadsafe(function, *arguments)
+        self._delivery.send()
