@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic
 
 from starlette.types import Receive, Scope, Send
@@ -57,12 +59,25 @@ class Endpoint(ABC, Generic[Asked]):
             await send_json(send, body)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
-        owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
-        self._engine.admit(announced(scope), owner)
         limits = self._engine.limits
-        asked = read(self.form, await read_body(scope, receive, limit=limits.max_body_bytes, timeout_s=limits.deadline_s))
-        answer = await while_connected(self._engine.answer(self.question(asked, owner)), receive)
+        with self._counted():
+            owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
+        self._engine.admit(announced(scope), owner)
+        with self._counted():
+            body = await read_body(scope, receive, limit=limits.max_body_bytes, timeout_s=limits.deadline_s)
+            asked = read(self.form, body)
+            question = self.question(asked, owner)
+        answer = await while_connected(self._engine.answer(question), receive)
         return self.body(answer, asked)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """The engine counts what it refuses; this counts what never gets there."""
+        try:
+            yield
+        except ApiError as fault:
+            self._engine.metrics.refused(fault.status)
+            raise
 
 
 def failed() -> ApiError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,16 @@ def test_metrics_count_what_was_answered(client: TestClient) -> None:
     assert 'embedding_requests_total{outcome="ok"}' in answer.text
 
 
+@pytest.mark.parametrize("content", [b"{", b'{"input": "sum", "dimensions": 17}'])
+def test_metrics_count_each_refusal_once(client: TestClient, engine: Engine, content: bytes) -> None:
+    def refused() -> float:
+        return engine.metrics.registry.get_sample_value("embedding_requests_total", {"outcome": "invalid"}) or 0
+
+    before = refused()
+    client.post("/v1/embeddings", content=content)
+    assert refused() == before + 1
+
+
 def test_with_keys_only_health_metrics_and_the_description_are_open(engine: Engine) -> None:
     with TestClient(create_api(engine, keys=Keys([KEY]))) as client:
         for path in ("/health", "/metrics", "/openapi.json", "/docs"):
@@ -177,13 +188,17 @@ def test_with_keys_only_health_metrics_and_the_description_are_open(engine: Engi
 
 def test_a_full_queue_refuses_before_the_body_and_says_when_to_come_back(exported: Path) -> None:
     engine = Engine({"tiny": ServedModel.load(exported, name="tiny", device="cpu")}, limits=Limits(max_queued_tokens=1))
-    with TestClient(create_api(engine)) as client:
-        engine._admission.enter("other", 1)  # as if a text waited
-        answer = client.post("/v1/embeddings", content=b"not even JSON")
+    with TestClient(create_api(engine)) as client, ThreadPoolExecutor(1) as pool:
+        many = pool.submit(client.post, "/v1/embeddings", json={"input": ["sort the list " * 6] * 2_000})
+        answers = [client.post("/v1/embeddings", content=b"not even JSON")]
+        while not many.done():
+            answers.append(client.post("/v1/embeddings", content=b"not even JSON"))
     engine.close()
-    assert answer.status_code == 429
-    assert answer.json()["error"]["type"] == "rate_limit_error"
-    assert int(answer.headers["retry-after"]) >= 1
+    assert many.result().status_code == 200
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.status_code for answer in answers} - {400} == {429}
+    assert refused[0].json()["error"]["type"] == "rate_limit_error"
+    assert int(refused[0].headers["retry-after"]) >= 1
 
 
 def test_health_follows_the_model_and_failures_tell_nothing(exported: Path) -> None:
