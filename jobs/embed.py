@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mtd_ray import job
 from mtd_ray.embed.forms import DTYPES
-from mtd_ray.embed.options import BACKENDS, COMPUTE_DTYPES, INPUT_TYPES, EmbedOptions
+from mtd_ray.embed.options import BACKENDS, COMPUTE_DTYPES, EmbedOptions
+from mtd_ray.encoder.prompts import INPUT_TYPES
 from mtd_ray.remote import hosts
 
 _LOG = logging.getLogger("mtd_ray")

@@ -44,6 +44,7 @@ class Embeddings:
             limits=options.limits,
             cache_bytes=options.cache_mb * 1024 * 1024,
             choose=Versions(options.served).choose,
+            input_ids=options.input_ids,
         )
         self._api = create_api(self._engine, keys=keys)
         self._draining = False

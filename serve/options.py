@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mtd_ray.config import SecretRef
+from serve.engine.input_ids import Meaning
 from serve.engine.limits import Limits
 from serve.source import default_name
 
@@ -91,6 +92,8 @@ class Options(_Options):
         models: several names in one service; the first answers those who name none.
         keys: where the API keys are, one a line; without them everybody who reaches the port may ask.
         limits: what one request may hold and how long it may wait.
+        input_ids: what clients' token ids are: ``own``, of the model's tokenizer, with those refused that are not; ``cl100k_base``,
+            OpenAI's, which LangChain sends; or ``refuse``, none are taken.
         cache_mb: memory for the vectors of texts that come again; 0 keeps none.
     """
 
@@ -103,6 +106,7 @@ class Options(_Options):
     models: tuple[ModelOptions, ...] = ()
     keys: SecretRef | None = None
     limits: Limits = Field(default_factory=Limits)
+    input_ids: Meaning = "own"
     cache_mb: NonNegativeInt = 0
 
     @model_validator(mode="after")

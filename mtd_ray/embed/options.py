@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mtd_ray.embed.forms import Dtype
+from mtd_ray.encoder.prompts import InputType
 
-InputType = Literal["document", "query"]
-INPUT_TYPES: tuple[InputType, ...] = get_args(InputType)
 Backend = Literal["torch", "openvino-int8"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]

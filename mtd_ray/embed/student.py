@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mtd_ray.config import fingerprint
 from mtd_ray.embed.options import EmbedOptions
 from mtd_ray.encoder.cache import built_once, cache_folder
+from mtd_ray.encoder.prompts import prompt_for
 from mtd_ray.errors import MtdError
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import fetch_folder, published_files
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mtd_ray.encoder import Encoder
 
 _STUDENT = "student"
-_USUAL = {"document": ("passage", "document"), "query": ("s2p_query", "query")}
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,14 @@ class Student:
         place: a folder, or the ``s3://`` URL of a run or of its student.
         content: digest of all files that may decide its vectors.
         size: of the vectors that are asked for.
-        head: of the layer that gives them; of a nested student it may be larger, and its vectors are cut. None for its only one.
+        head: size of the head that gives them; of a nested student it may be larger, and its vectors are cut.
         prompt: what stands before every text.
     """
 
     place: str
     content: str
     size: int
-    head: int | None
+    head: int
     prompt: str
 
 
@@ -96,32 +95,18 @@ def _content(folder: Path) -> str:
     return fingerprint(content_of(folder))
 
 
-def _size_and_head(folder: Path, wanted: int | None) -> tuple[int, int | None]:
-    from mtd_ray.encoder.heads import default_size, head_sizes
+def _size_and_head(folder: Path, wanted: int | None) -> tuple[int, int]:
+    """The size that is asked for, and the head that gives it: of nested heads a larger one, whose vectors are cut."""
+    from mtd_ray.encoder.heads import are_nested, default_size, head_sizes, load_head
 
     sizes, default = head_sizes(folder), default_size(str(folder))
     if not sizes or default is None:
         raise MtdError(f"{folder} is not an exported student: it has no head folder 2_Dense_SIZE that modules.json names")
-    size = wanted or default
-    if size in sizes:
-        return size, size
-    larger = [head for head in sizes if head > size]
-    if size > 0 and larger and _nested(folder, sizes):
-        return size, larger[0]
+    size = default if wanted is None else wanted
+    head = next((head for head in sizes if head >= size), 0)
+    if size > 0 and (size == head or (head and are_nested({size: load_head(str(folder), size) for size in sizes}))):
+        return size, head
     raise MtdError(f"the student has no vectors of {size} numbers; it has {', '.join(map(str, sizes))}")
-
-
-def _nested(folder: Path, sizes: tuple[int, ...]) -> bool:
-    """Whether each head is the beginning of the next."""
-    import torch
-
-    from mtd_ray.encoder.heads import load_head
-
-    states = [load_head(str(folder), size).state_dict() for size in sizes]
-    pairs = pairwise(states)
-    return len(sizes) > 1 and all(
-        torch.equal(values, larger[name][: len(values)]) for smaller, larger in pairs for name, values in smaller.items()
-    )
 
 
 def _prompt(folder: Path, options: EmbedOptions) -> str:
@@ -129,7 +114,7 @@ def _prompt(folder: Path, options: EmbedOptions) -> str:
     prompts = (json.loads(about.read_text(encoding="utf-8")).get("prompts") or {}) if about.is_file() else {}
     name = options.prompt_name
     if name is None:
-        return next((prompts[usual] for usual in _USUAL[options.input_type] if usual in prompts), "")
+        return prompt_for(prompts, options.input_type)
     if name and name not in prompts:
         raise MtdError(f"the student has no prompt {name!r}; it has {', '.join(sorted(prompts)) or 'none'}")
     return prompts[name] if name else ""

@@ -67,3 +67,22 @@ def test_token_types_cannot_be_left_out(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(file))
     with pytest.raises(MtdError, match="gives token types"):
         Tokens.of(Encoder.load(str(folder), max_tokens=16, device="cpu").model)
+
+
+def test_ids_of_another_tokenizer_are_known_by_what_they_stand_for(tmp_path: Path) -> None:
+    tokens = Tokens.of(Encoder.load(tiny_bert(tmp_path), max_tokens=16, device="cpu").model)
+    for ids in tokens.read([text for text in TEXTS if text]):
+        assert tokens.is_reading(ids)
+        assert tokens.is_reading(ids[1:-1])
+    (long,) = tokens.read(["bcd " * 10])
+    assert tokens.is_reading(long[2:-2]), "cut in the middle of words"
+    ((_, a, _), (_, _, s, _)) = tokens.read(["a", "bs"])
+    assert not tokens.is_reading([a, s] * 6), "that is: as as as, and there is a token for as"
+
+
+def test_nothing_is_refused_for_a_tokenizer_that_cannot_write_down_what_it_read(model: SentenceTransformer) -> None:
+    model[0].tokenizer.backend_tokenizer.decoder = None
+    tokens = Tokens.of(model)
+    (ids,) = tokens.read(["bcd efg"])
+    assert tokens.is_reading(ids)
+    assert tokens.is_reading(ids[::-1])
