@@ -5,12 +5,13 @@ carries more, and sends a request again whose replica died, which is safe as emb
 application is the same behind both, so where HAProxy is not installed it is served by Ray's proxy.
 
 The variables are read by Ray's processes when they start: they belong into the environment of ``ray start`` on every node, or of
-the head's and the workers' containers. ``python -m serve.proxy`` prints them, one ``NAME=value`` a line.
+the head's and the workers' containers. ``python -m serve.proxy`` prints them for a shell's ``eval``.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -98,4 +99,4 @@ def private_variables() -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{name}={value}\n" for name, value in variables().items())
+    sys.stdout.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables().items())
