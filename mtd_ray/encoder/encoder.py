@@ -10,26 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
 from torch import Tensor, nn
 
-from mtd_ray.encoder.batches import TokenBudget
+from mtd_ray.encoder.batches import TokenBudget, fastest_batch
 from mtd_ray.encoder.cache import cache_folder
 from mtd_ray.encoder.cpu import tune_for_cpu
-from mtd_ray.encoder.inputs import (
-    FlatIds,
-    Inputs,
-    PackedIds,
-    PaddedIds,
-    PaddedInputs,
-    count_tokens,
-    limit_tokens,
-    token_limit,
-    tokenize,
-)
+from mtd_ray.encoder.inputs import Inputs, PaddedInputs, count_tokens, inputs_of, limit_tokens, token_limit, tokenize
 from mtd_ray.encoder.int8 import use_int8
 from mtd_ray.encoder.loading import load_model
 from mtd_ray.encoder.packed import packed_modules, packs_well
+from mtd_ray.encoder.transfer import to_device, to_host
 from mtd_ray.errors import MtdError
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -38,10 +29,6 @@ ForwardRows = Callable[[list[int], dict[str, Any]], Sequence[Tensor]]
 
 # Enough texts for well-sorted batches; bounds what is held tokenised at once.
 _WINDOW_ROWS = 32_768
-_GPU_BATCH_TOKENS = 8192
-# On two threads of a CPU batches of 256 tokens take 8 % longer than of 512, and those of 1,024, which fall out of its caches, 3 %
-# (benchmarks/encode_throughput.py --batch-tokens).
-_CPU_BATCH_TOKENS, _CPU_BATCH_TOKENS_PER_THREAD = 512, 256
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class Encoder:
 
     def __init__(self, model: SentenceTransformer, *, batch_tokens: int | None = None, packed: bool | None = None) -> None:
         self.model = model.eval()
-        tokens = _fastest_batch(model) if batch_tokens is None else batch_tokens
+        tokens = fastest_batch(model) if batch_tokens is None else batch_tokens
         in_line = packed_modules(model) if (packs_well(model) if packed is None else packed) else None
         self.packs = in_line is not None
         self.modules: list[nn.Module] = in_line or list(model)
@@ -191,7 +178,7 @@ class Encoder:
         with self._tokenizing:
             inputs = tokenize(self.model, texts, prompt)
         if self.packs and isinstance(inputs, PaddedInputs):
-            inputs = self._inputs(inputs.ids)
+            inputs = inputs_of(self.model, inputs.ids, packed=True)
         with self._computing:
             return self._compute(inputs, forward), sum(inputs.lengths)
 
@@ -206,19 +193,14 @@ class Encoder:
         Returns:
             For each batch its rows, and an array for each tensor, in float32.
         """
-        inputs, on_gpu = self._inputs(ids), self.device.type == "cuda"
+        inputs = inputs_of(self.model, ids, packed=self.packs)
         with self._computing:
-            batches = self._budget.batches(inputs.lengths, lambda rows: forward(rows, self._to_device(inputs.batch(rows))))
-            found = [(rows, [_to_host(tensor, on_gpu) for tensor in tensors]) for rows, tensors in batches]
-            done = torch.cuda.current_stream().record_event() if on_gpu else None
+            batches = self._budget.batches(inputs.lengths, lambda rows: forward(rows, to_device(inputs.batch(rows), self.device)))
+            found = [(rows, [to_host(tensor) for tensor in tensors]) for rows, tensors in batches]
+            done = torch.cuda.current_stream().record_event() if self.device.type == "cuda" else None
         if done is not None:
             done.synchronize()
         return [(rows, [tensor.numpy() for tensor in tensors]) for rows, tensors in found]
-
-    def _inputs(self, ids: Sequence[Sequence[int]]) -> Inputs:
-        if self.packs:
-            return PackedIds(ids, self.model[0].tokenizer.pad_token_id or 0)
-        return FlatIds(ids) if isinstance(self.model[0], StaticEmbedding) else PaddedIds(self.model, ids)
 
     @torch.inference_mode()
     def _compute(self, inputs: Inputs, forward: Forward) -> list[Vectors]:
@@ -226,7 +208,7 @@ class Encoder:
         order: list[int] = []
         results: list[Tensor] = []
         on_gpu = self.model.device.type == "cuda"
-        for rows, tensors in self._budget.batches(inputs.lengths, lambda rows: forward(self._to_device(inputs.batch(rows)))):
+        for rows, tensors in self._budget.batches(inputs.lengths, lambda rows: forward(to_device(inputs.batch(rows), self.device))):
             if not results:
                 results = [torch.empty((len(inputs.lengths), tensor.shape[1]), pin_memory=on_gpu) for tensor in tensors]
             for result, tensor in zip(results, tensors, strict=True):
@@ -253,31 +235,9 @@ class Encoder:
         with self._tokenizing:
             return tokenize(self.model, texts, prompt).lengths if cut else count_tokens(self.model, texts, prompt)
 
-    def _to_device(self, features: dict[str, Any]) -> dict[str, Any]:
-        device = self.model.device
-        if device.type != "cuda":
-            return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
-        return {
-            name: value.pin_memory().to(device, non_blocking=True) if isinstance(value, Tensor) else value
-            for name, value in features.items()
-        }
-
 
 def _unsorted(values: Vectors, order: list[int]) -> Vectors:
     """Rows in the order of the texts, from rows in the order of computing."""
     vectors = np.empty_like(values)
     vectors[order] = values
     return vectors
-
-
-def _to_host(tensor: Tensor, on_gpu: bool) -> Tensor:
-    """The tensor in float32; from a GPU it is on its way."""
-    if not on_gpu:
-        return tensor.float()
-    return torch.empty(tensor.shape, pin_memory=True).copy_(tensor, non_blocking=True)
-
-
-def _fastest_batch(model: SentenceTransformer) -> int:
-    on_cpu = model.device.type == "cpu" and not isinstance(model[0], StaticEmbedding)
-    for_threads = max(_CPU_BATCH_TOKENS_PER_THREAD * torch.get_num_threads(), _CPU_BATCH_TOKENS)
-    return for_threads if on_cpu else _GPU_BATCH_TOKENS

@@ -141,6 +141,13 @@ def tokenize(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> I
     )
 
 
+def inputs_of(model: SentenceTransformer, ids: Sequence[Sequence[int]], *, packed: bool) -> Inputs:
+    """What :func:`tokenize` gives, for texts that are tokenised already, special tokens included; packed where asked for."""
+    if packed:
+        return PackedIds(ids, model[0].tokenizer.pad_token_id or 0)
+    return FlatIds(ids) if isinstance(model[0], StaticEmbedding) else PaddedIds(model, ids)
+
+
 def count_tokens(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> list[int]:
     """Tokens of each text with the prompt before it, special tokens included, not cut."""
     tokenizer, written = model[0].tokenizer, [prompt + text for text in texts]

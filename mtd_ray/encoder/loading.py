@@ -54,6 +54,8 @@ def _load(place: str, revision: str | None, trusted: bool, dtype: torch.dtype, d
     for module in model:
         if not isinstance(module, Transformer):
             module.to(dtype=dtype)
+        elif getattr(module.auto_model.config, "use_cache", False):
+            module.auto_model.config.use_cache = False  # a decoder's keys and values are kept for a next token only
     return model
 
 
