@@ -102,13 +102,14 @@ def _application(options: Options, port: int) -> Iterator[str]:
     from ray import serve
 
     from serve.app import build
+    from serve.proxy import KEEP_ALIVE_S
 
     if serve.status().proxies:
         raise MtdError("Ray Serve already runs on this cluster: end it with `serve shutdown`, or use `serve deploy`")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     (model,) = options.served
     try:
-        serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
+        serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port, "keep_alive_timeout_s": KEEP_ALIVE_S})
         running = serve.run(build(options), name=_APPLICATION)
         signal.signal(signal.SIGTERM, _interrupt)  # connecting to Ray replaces it
         try:

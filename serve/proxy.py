@@ -27,6 +27,10 @@ _LOOPBACK_ONLY = Path(__file__).with_name("haproxy_loopback.sh")
 # connection may take two or three buffers, so this also bounds what strangers can make HAProxy hold.
 _REPLAYED_BYTES = 2 * 1024 * 1024
 _ANSWER_MARGIN_S = 15
+# For Serve's http_options: how long a connection may be idle. At every change of replicas a new HAProxy process takes over; the old
+# one keeps its idle connections, to answer one more request on each, and its list of replicas. Those must live on until then.
+KEEP_ALIVE_S = 20
+_HEARD_OF_S = 5
 
 _REPLICA = {
     # The model has a thread of its own: a second event loop for the HTTP application would only add a hop to every request.
@@ -51,8 +55,9 @@ _HAPROXY = {
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "3s",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
-    # A replica that is to end stays reachable until every HAProxy has heard of it, then refuses new requests and answers the rest.
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+    # A replica that is to end stays reachable until no connection leads to it any more, then refuses new requests and answers the
+    # rest.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(KEEP_ALIVE_S + _HEARD_OF_S),
 }
 
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serve import proxy
 from serve.engine.limits import Limits
@@ -49,6 +50,15 @@ def test_without_haproxy_rays_proxy_serves(monkeypatch: pytest.MonkeyPatch) -> N
 @needs_haproxy
 def test_haproxy_waits_longer_than_a_replica_may_take() -> None:
     assert int(proxy.variables()["RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"]) > Limits().deadline_s
+
+
+@needs_haproxy
+def test_a_replica_outlives_the_idle_connections_that_lead_to_it() -> None:
+    """What an old HAProxy process leads to is its replicas of before: gone, they would cost an idle client its next request."""
+    draining_s = float(proxy.variables()["RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"])
+    assert draining_s > proxy.KEEP_ALIVE_S
+    config = yaml.safe_load((PROJECT / "serve" / "config.yaml").read_text())
+    assert config["http_options"]["keep_alive_timeout_s"] == proxy.KEEP_ALIVE_S
 
 
 def test_on_one_machine_haproxy_listens_on_loopback_alone(tmp_path: Path) -> None:
