@@ -1,6 +1,6 @@
 """The service under constant load while replicas, a node and versions come and go; then under ten times what it can do.
 
-Two Ray nodes on this machine, four replicas behind HAProxy, a student of all-MiniLM-L6-v2's shape with random weights in two
+Two Ray nodes on this machine, three replicas behind HAProxy, a student of all-MiniLM-L6-v2's shape with random weights in two
 versions. Clients are plain HTTP without retries; requests come at random times, at half the rate that the service was found to
 reach. In ``--seconds`` of that replicas get SIGKILL, the other version is rolled out, and all processes of the second node get
 SIGKILL. Among the requests are some with a text whose vector is not finite, for which an error is the right answer, some clients

@@ -17,15 +17,16 @@ from serve_chaos_student import MODEL
 from mtd_ray.sandbox.ports import free_port
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected
 from mtd_ray.sandbox.ray_node import RayNode
-from serve.proxy import private_variables
+from serve.proxy import KEEP_ALIVE_S, private_variables, variables
 
-REPLICAS, ON_SECOND_NODE = 4, 2
-HEAD_CPUS = 12  # room for all replicas twice, during a roll-over and when the other node is gone
+REPLICAS, ON_SECOND_NODE = 3, 1
+HEAD_CPUS = 9  # room for all replicas twice, during a roll-over and when the other node is gone
 PATIENCE_S = 180.0
 MB = 1024 * 1024
 # A dead node is noticed after a second and a half, not after fifteen.
 QUICK = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
 APPLICATION, KEY = "embeddings", "CHAOS_KEY"
+DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
 
 
 class Service:
@@ -44,7 +45,8 @@ class Service:
         key = secrets.token_hex(16)
         self.headers = {"authorization": f"Bearer {key}"}
         self._chance = random.Random(seed)
-        env = QUICK | {KEY: key} | stack.enter_context(private_variables())
+        draining = {DRAINING: variables()[DRAINING]}  # as on a real cluster; a private one is in more of a hurry
+        env = QUICK | {KEY: key} | stack.enter_context(private_variables()) | draining
         os.environ.update(env)  # Ray's library reads them too, when it is imported
         self._cluster = stack.enter_context(RayCluster(num_cpus=HEAD_CPUS, env=env))
         self._node = stack.enter_context(RayNode(self._cluster, num_cpus=ON_SECOND_NODE))
@@ -53,7 +55,7 @@ class Service:
 
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        serve.start(proxy_location="HeadOnly", http_options={"host": "0.0.0.0", "port": port})
+        serve.start(proxy_location="HeadOnly", http_options={"host": "0.0.0.0", "port": port, "keep_alive_timeout_s": KEEP_ALIVE_S})
         stack.callback(serve.shutdown)
 
     def deploy(self, version: str) -> None:
