@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from serve.api.bodies import Uploads
 from serve.api.document import document
 from serve.api.endpoint import failed
 from serve.api.keys import Keys
@@ -58,9 +59,10 @@ def _routes(engine: Engine, keys: Keys | None) -> list[Route]:
     async def metrics(request: Request) -> Response:
         return Response(metrics_of(engine), media_type=METRICS_TYPE)
 
+    uploads = Uploads(engine.limits)
     return [
-        Route("/v1/embeddings", Embeddings(engine, keys), methods=["POST"]),
-        Route("/embed", Embed(engine, keys), methods=["POST"]),
+        Route("/v1/embeddings", Embeddings(engine, keys, uploads), methods=["POST"]),
+        Route("/embed", Embed(engine, keys, uploads), methods=["POST"]),
         Route("/v1/models", _guarded(models, keys)),
         Route("/v1/models/{name:path}", _guarded(model, keys)),
         Route("/info", _guarded(info, keys)),
@@ -100,5 +102,5 @@ async def _answer_http(request: Request, error: Exception) -> Response:
 
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
-    _LOG.error("%s failed", request.url.path, exc_info=error)
+    _LOG.error("%s failed", quoted(request.url.path), exc_info=error)
     return await _answer_fault(request, failed())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from serve.engine.limits import Limits
 from serve.wire.faults import ApiError
 
 Result = TypeVar("Result")
@@ -30,31 +31,50 @@ def announced(scope: Scope) -> int:
     return 0
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int, timeout_s: float) -> bytes:
-    """The body, of at most ``limit`` bytes.
+class Uploads:
+    """Bodies that are being read: each of bounded length and time, and all of them in bounded memory.
 
-    Raises:
-        ApiError: (413) it is longer; what was announced as longer is not read at all. (408) it did not arrive within ``timeout_s``.
-        ClientGone: the client hung up.
+    Args:
+        limits: of the service.
+        at_once: so many of the longest bodies may be in memory; of shorter ones more.
     """
-    if announced(scope) > limit:
-        raise _too_long(limit)
-    pieces: list[bytes] = []
-    read, more = 0, True
-    try:
-        async with asyncio.timeout(timeout_s):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                pieces.append(message.get("body", b""))
-                read += len(pieces[-1])
-                if read > limit:
-                    raise _too_long(limit)
-                more = message.get("more_body", False)
-    except TimeoutError:
-        raise ApiError(f"the body did not arrive within {timeout_s:g} s", status=408, code="timeout") from None
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def __init__(self, limits: Limits, *, at_once: int = 32) -> None:
+        self._longest = limits.max_body_bytes
+        self._timeout_s = limits.deadline_s
+        self._room = at_once * limits.max_body_bytes
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The body of a request.
+
+        Raises:
+            ApiError: (413) it is too long; what was announced as too long is not read at all. (429) too much is being read.
+                (408) it did not arrive before the deadline.
+            ClientGone: the client hung up.
+        """
+        share = _Share(self, announced(scope))
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await share.read(receive)
+        except TimeoutError:
+            raise ApiError(f"the body did not arrive within {self._timeout_s:g} s", status=408, code="timeout") from None
+        finally:
+            self._room += share.taken
+
+    def take(self, length: int, more: int) -> None:
+        """Let a body be ``length`` bytes long, ``more`` than it was let before."""
+        if length > self._longest:
+            raise ApiError(
+                f"the body is longer than {self._longest} bytes; send fewer texts at once", status=413, code="body_too_long"
+            )
+        if more > self._room:
+            raise ApiError(
+                "too many long requests are being read; ask again in a second",
+                status=429,
+                code="rate_limit_exceeded",
+                retry_after_s=1.0,
+            )
+        self._room -= more
 
 
 async def while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
@@ -108,5 +128,29 @@ class _Watch:
         self._task.cancel()
 
 
-def _too_long(limit: int) -> ApiError:
-    return ApiError(f"the body is longer than {limit} bytes; send fewer texts at once", status=413, code="body_too_long")
+class _Share:
+    """The memory of one body."""
+
+    def __init__(self, uploads: Uploads, length: int) -> None:
+        self.taken = 0
+        self._uploads = uploads
+        self._length = length
+
+    async def read(self, receive: Receive) -> bytes:
+        self._grow(self._length)
+        pieces: list[bytes] = []
+        read, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            pieces.append(message.get("body", b""))
+            read += len(pieces[-1])
+            self._grow(read)
+            more = message.get("more_body", False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _grow(self, length: int) -> None:
+        if length > self.taken:
+            self._uploads.take(length, length - self.taken)
+            self.taken = length

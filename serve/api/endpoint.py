@@ -10,7 +10,7 @@ from typing import Generic
 
 from starlette.types import Receive, Scope, Send
 
-from serve.api.bodies import ClientGone, announced, read_body, send_json, while_connected
+from serve.api.bodies import ClientGone, Uploads, announced, send_json, while_connected
 from serve.api.keys import Keys
 from serve.engine.engine import Engine
 from serve.engine.question import Answer, Question
@@ -28,9 +28,10 @@ class Endpoint(ABC, Generic[Asked]):
 
     form: type[Asked]
 
-    def __init__(self, engine: Engine, keys: Keys | None) -> None:
+    def __init__(self, engine: Engine, keys: Keys | None, uploads: Uploads) -> None:
         self._engine = engine
         self._keys = keys
+        self._uploads = uploads
 
     @abstractmethod
     def question(self, asked: Asked, owner: str) -> Question:
@@ -59,13 +60,11 @@ class Endpoint(ABC, Generic[Asked]):
             await send_json(send, body)
 
     async def _answer(self, scope: Scope, receive: Receive) -> bytes:
-        limits = self._engine.limits
         with self._counted():
             owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
         self._engine.admit(announced(scope), owner)
         with self._counted():
-            body = await read_body(scope, receive, limit=limits.max_body_bytes, timeout_s=limits.deadline_s)
-            asked = read(self.form, body)
+            asked = read(self.form, await self._uploads.read(scope, receive))
             question = self.question(asked, owner)
         answer = await while_connected(self._engine.answer(question), receive)
         return self.body(answer, asked)
