@@ -15,9 +15,9 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from mtd_ray.student.rectangles import SHORT_TOKENS, attend_plainly
+
 _ATTENTION = "mtd_ray_short_texts"
-# Up to this many tokens plain attention is the faster one.
-_SHORT_TOKENS = 160
 # Arguments of fused attention that change its result and are not handled here.
 _SPECIAL = ("position_bias", "cache", "softcap", "s_aux")
 
@@ -91,18 +91,19 @@ def _attention(
         result: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return result
     scale = options.get("scaling") or query.shape[-1] ** -0.5
-    scores = torch.matmul(query, key.transpose(2, 3)).mul_(scale)
-    if attention_mask is not None:
-        hidden = torch.finfo(scores.dtype).min
-        scores = scores.masked_fill_(~attention_mask, hidden) if attention_mask.dtype == torch.bool else scores.add_(attention_mask)
-    return torch.matmul(torch.softmax(scores, -1), value).transpose(1, 2).contiguous(), None
+    if attention_mask is None or attention_mask.dtype == torch.bool:
+        states = attend_plainly(query, key, value, None if attention_mask is None else ~attention_mask, scale)
+    else:
+        scores = torch.matmul(query, key.transpose(2, 3)).mul_(scale).add_(attention_mask)
+        states = torch.matmul(torch.softmax(scores, -1), value)
+    return states.transpose(1, 2).contiguous(), None
 
 
 def _plain(module: nn.Module, query: Tensor, key: Tensor, attention_mask: Tensor | None, options: dict[str, Any]) -> bool:
     causal = options.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     return (
-        query.shape[2] <= _SHORT_TOKENS
+        query.shape[2] <= SHORT_TOKENS
         and query.shape[1] == key.shape[1]
         and (attention_mask is not None or not causal)
         and all(options.get(name) is None for name in _SPECIAL)

@@ -81,6 +81,7 @@ class Encoder:
         device: str | None = None,
         batch_tokens: int | None = None,
         backend: str = "torch",
+        packed: bool | None = None,
     ) -> Encoder:
         """Load a folder, a hub name or ``package:NAME/SUBFOLDER`` (see :func:`locate_model`).
 
@@ -92,6 +93,7 @@ class Encoder:
             device: a torch device; None takes a GPU when there is one.
             batch_tokens: padded tokens of a batch; None for what is fastest on the device.
             backend: ``torch``, or ``openvino-int8`` for 8-bit weights and activations on the CPU (see :mod:`mtd_ray.encoder.int8`).
+            packed: as for :class:`Encoder`.
 
         Raises:
             MtdError: the model is not there, cannot be read, names code that is not trusted, or does not work with the backend.
@@ -113,7 +115,7 @@ class Encoder:
             use_int8(loaded, cache_folder())
         elif isinstance(loaded[0], Transformer):
             tune_for_cpu(loaded[0].auto_model)
-        return cls(loaded, batch_tokens=batch_tokens)
+        return cls(loaded, batch_tokens=batch_tokens, packed=packed)
 
     @property
     def device(self) -> torch.device:

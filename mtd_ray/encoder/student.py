@@ -46,6 +46,7 @@ class StudentEncoder:
         device: str | None = None,
         batch_tokens: int | None = None,
         backend: str = "torch",
+        packed: bool | None = None,
         headless: bool = False,
     ) -> StudentEncoder:
         """Load a folder in the published layout: one that :func:`mtd_ray.export.export_student` wrote, or anybody else.
@@ -53,7 +54,7 @@ class StudentEncoder:
         Args:
             model: a folder, a hub name or ``package:NAME/SUBFOLDER``.
             revision: of a hub model.
-            max_tokens, dtype, device, batch_tokens, backend: as for :meth:`Encoder.load <mtd_ray.encoder.Encoder.load>`.
+            max_tokens, dtype, device, batch_tokens, backend, packed: as for :meth:`Encoder.load <mtd_ray.encoder.Encoder.load>`.
             headless: take any other sentence-transformers model too, as a student of one size.
 
         Raises:
@@ -65,7 +66,13 @@ class StudentEncoder:
             lacks = "head folder 2_Dense_SIZE" if not sizes else "head in modules.json"
             raise MtdError(f"{folder} is not an exported student: it has no {lacks}")
         encoder = Encoder.load(
-            str(folder), max_tokens=max_tokens, dtype=dtype, device=device, batch_tokens=batch_tokens, backend=backend
+            str(folder),
+            max_tokens=max_tokens,
+            dtype=dtype,
+            device=device,
+            batch_tokens=batch_tokens,
+            backend=backend,
+            packed=packed,
         )
         if place is None:
             return cls(encoder, len(encoder.modules), {encoder.dimension: nn.Identity()})

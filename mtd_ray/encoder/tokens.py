@@ -24,18 +24,21 @@ class Tokens:
 
     Attributes:
         limit: where texts are cut, in tokens.
-        vocabulary: how many tokens there are; ids are below.
+        vocabulary: how many tokens the model knows; ids are below.
+        strangers: how many tokens the tokenizer gives beyond those, for which the model has no row.
 
     Args:
         tokenizer: neither cuts nor pads.
+        words: rows of the model's table of tokens.
         special: whether special tokens stand around a text.
         limit: as above.
         cuts_left: whether a text that is too long loses its beginning.
         filler: the only token of a text that has none; None where a text may have none.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, special: bool, limit: int, cuts_left: bool, filler: int | None) -> None:
-        self.limit, self.vocabulary = limit, tokenizer.get_vocab_size(with_added_tokens=True)
+    def __init__(self, tokenizer: Tokenizer, *, words: int, special: bool, limit: int, cuts_left: bool, filler: int | None) -> None:
+        given = tokenizer.get_vocab_size(with_added_tokens=True)
+        self.limit, self.vocabulary, self.strangers = limit, min(given, words), max(given - words, 0)
         self._tokenizer, self._special, self._cuts_left, self._filler = tokenizer, special, cuts_left, filler
         self._before, self._behind = _around(tokenizer) if special else ([], [])
         sample = tokenizer.encode(_SAMPLE, add_special_tokens=False).ids
@@ -63,7 +66,8 @@ class Tokens:
             raise MtdError(f"the tokenizer {type(first.tokenizer).__name__} gives token types, which go lost with token ids")
         cuts_left = (backend.truncation or {}).get("direction") == "left" if static else first.tokenizer.truncation_side == "left"
         filler = None if static else first.tokenizer.pad_token_id or 0
-        return cls(tokenizer, special=not static, limit=token_limit(model), cuts_left=cuts_left, filler=filler)
+        words = first.embedding.num_embeddings if static else first.config.vocab_size
+        return cls(tokenizer, words=words, special=not static, limit=token_limit(model), cuts_left=cuts_left, filler=filler)
 
     def read(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
         """Ids of each text with the prompt before it, special tokens included, not cut; other threads run meanwhile."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mtd_ray.encoder import StudentEncoder, Tokens
 from mtd_ray.errors import MtdError
@@ -63,7 +64,15 @@ class ServedModel:
         Raises:
             MtdError: the model is missing or damaged, names code that is not trusted, or cannot be served.
         """
-        student = StudentEncoder.load(folder, device=device, dtype=dtype, backend=backend, batch_tokens=batch_tokens, headless=True)
+        student = StudentEncoder.load(
+            folder,
+            device=device,
+            dtype=dtype,
+            backend=backend,
+            batch_tokens=batch_tokens,
+            packed=True if _on_cpu(device) else None,  # texts come as they come: padding them costs more than it would sorted ones
+            headless=True,
+        )
         if student.prompts and not student.pools_prompts:
             raise MtdError(
                 f"model {folder} leaves its prompts out of pooling, so that a text's vector depends on more than its tokens; it "
@@ -72,8 +81,21 @@ class ServedModel:
             )
         if compiled:
             student.compile_layers()
-        model = cls(student, student.tokens, name=name)
-        model.warm_up()
+        tokens = student.tokens
+        if tokens.strangers and student.device.type == "cuda":
+            raise MtdError(
+                f"model {folder} has no row for the last {tokens.strangers} tokens of its tokenizer, and on a GPU a text with one "
+                "of them would end the server: enlarge the model's embeddings, or serve it on a CPU"
+            )
+        model = cls(student, tokens, name=name)
+        try:
+            model.warm_up()
+        except (IndexError, RuntimeError) as error:
+            most = min(model.max_tokens, model.batch_tokens)
+            raise MtdError(
+                f"model {folder} cannot embed a text of {most} tokens: {error}; set max_seq_length in sentence_bert_config.json to "
+                "what it can"
+            ) from error
         return model
 
     @property
@@ -137,3 +159,7 @@ class ServedModel:
         rows = max(self.batch_tokens // most, len(self.sizes))
         self.embed([short], [None])
         self.embed([long[:most]] * rows, [self.sizes[row % len(self.sizes)] for row in range(rows)])
+
+
+def _on_cpu(device: str | None) -> bool:
+    return torch.device(device).type == "cpu" if device else not torch.cuda.is_available()

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2Config, Qwen2Model
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.encoder import Encoder, StudentEncoder
 from mtd_ray.export import export_student
 from mtd_ray.student import Student
 from serve.engine.model import ServedModel
-from tests.tiny_models import sentences, tiny_bert, tiny_qwen2
+from tests.tiny_models import sentences, tiny_bert, tiny_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 
@@ -26,15 +27,23 @@ HEADS = (8, 16)
 TEXTS = [*sentences(60), "array " * 200, "the"]
 
 
-def exported(folder: Path, tiny: Callable[..., str]) -> Path:
-    # A head has 32 numbers: the kernel takes multiples of 8.
-    student = Student.build(StudentConfig(model=tiny(folder / "base", hidden=128), heads=HEADS, max_tokens=64), 0)
+def bert(folder: Path) -> str:
+    return tiny_bert(folder, hidden=128)
+
+
+def qwen2(folder: Path) -> str:
+    """With rows for the tokens that transformers adds to a tokenizer of Qwen2's."""
+    return tiny_model(folder, Qwen2Model, Qwen2Config, hidden_size=128, num_key_value_heads=2, vocab_size=400)
+
+
+def exported(folder: Path, tiny: Callable[[Path], str]) -> Path:
+    student = Student.build(StudentConfig(model=tiny(folder / "base"), heads=HEADS, max_tokens=64), 0)
     export_student(student, folder / "student", card=None)
     return folder / "student"
 
 
-@pytest.mark.parametrize("tiny", [tiny_bert, tiny_qwen2])
-def test_packed_vectors_are_near_the_cpu_s_in_every_size(tmp_path: Path, tiny: Callable[..., str]) -> None:
+@pytest.mark.parametrize("tiny", [bert, qwen2])
+def test_packed_vectors_are_near_the_cpu_s_in_every_size(tmp_path: Path, tiny: Callable[[Path], str]) -> None:
     folder = exported(tmp_path, tiny)
     exact = StudentEncoder.load(folder, device="cpu").encode(TEXTS, heads=HEADS)
     model = ServedModel.load(folder, name="tiny", device="cuda", dtype="bfloat16", batch_tokens=256)
@@ -46,8 +55,8 @@ def test_packed_vectors_are_near_the_cpu_s_in_every_size(tmp_path: Path, tiny: C
         assert float(vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)) > 0.99
 
 
-@pytest.mark.parametrize("tiny", [tiny_bert, tiny_qwen2])
-def test_evaluation_and_harvest_pack_too(tmp_path: Path, tiny: Callable[..., str]) -> None:
+@pytest.mark.parametrize("tiny", [bert, qwen2])
+def test_evaluation_and_harvest_pack_too(tmp_path: Path, tiny: Callable[[Path], str]) -> None:
     folder = str(exported(tmp_path, tiny))
     encoder = Encoder.load(folder, max_tokens=None, device="cuda", dtype="bfloat16")
     assert encoder.packs
@@ -58,7 +67,7 @@ def test_evaluation_and_harvest_pack_too(tmp_path: Path, tiny: Callable[..., str
 
 
 def test_float32_is_padded_and_equal(tmp_path: Path) -> None:
-    folder = exported(tmp_path, tiny_bert)
+    folder = exported(tmp_path, bert)
     model = ServedModel.load(folder, name="tiny", device="cuda")
     assert not model.packs
     expected = StudentEncoder.load(folder, device="cpu").encode(TEXTS, heads=[16])[16]

@@ -37,6 +37,12 @@ def test_longest_first_so_memory_fails_early() -> None:
     assert batches([1, 9, 3], 9) == [[1], [2, 0]]
 
 
+def test_packed_texts_fill_the_budget_by_their_sum() -> None:
+    lengths = [9, 2, 2, 2, 1, 40]
+    packed = [rows for rows, _ in TokenBudget(16, packed=True).batches(lengths, len)]
+    assert packed == [[5], [0, 1, 2, 3, 4]]
+
+
 def test_text_over_the_budget_is_alone() -> None:
     assert batches([5000, 2, 2], 100) == [[0], [1, 2]]
 

@@ -86,3 +86,11 @@ def test_nothing_is_refused_for_a_tokenizer_that_cannot_write_down_what_it_read(
     (ids,) = tokens.read(["bcd efg"])
     assert tokens.is_reading(ids)
     assert tokens.is_reading(ids[::-1])
+
+
+def test_tokens_that_the_model_has_no_row_for(tmp_path: Path) -> None:
+    model = Encoder.load(tiny_bert(tmp_path), max_tokens=16, device="cpu").model
+    known = Tokens.of(model)
+    model[0].tokenizer.add_tokens(["<one>", "<two>"])
+    more = Tokens.of(model)
+    assert (known.strangers, more.vocabulary, more.strangers) == (0, known.vocabulary, 2)

@@ -76,3 +76,13 @@ def test_prompts_that_are_not_pooled_cannot_be_served(exported: Path, tmp_path: 
     config.write_text(json.dumps(json.loads(config.read_text()) | {"include_prompt": False}))
     with pytest.raises(MtdError, match=r"leaves its prompts out of pooling.*\"include_prompt\": true"):
         ServedModel.load(folder, name="tiny", device="cpu")
+
+
+def test_a_limit_that_the_model_cannot_keep_is_found_before_a_client_comes(exported: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(exported, tmp_path / "model")
+    config = folder / "sentence_bert_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_seq_length": 65}))  # its table has 64 positions
+    tokenizer = folder / "tokenizer_config.json"
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()) | {"model_max_length": 65}))
+    with pytest.raises(MtdError, match=r"cannot embed a text of 65 tokens: .*; set max_seq_length in sentence_bert_config\.json"):
+        ServedModel.load(folder, name="tiny", device="cpu")
