@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from mtd_ray.config import fingerprint
 from mtd_ray.embed.options import EmbedOptions
-from mtd_ray.encoder.cache import built_once, cache_folder
 from mtd_ray.encoder.prompts import prompt_for
 from mtd_ray.errors import MtdError
+from mtd_ray.fetched import fetched_student
 from mtd_ray.objects import ObjectStore
-from mtd_ray.publish import fetch_folder, published_files
 
 if TYPE_CHECKING:
     from mtd_ray.encoder import Encoder
@@ -73,7 +72,7 @@ def open_encoder(student: Student, options: EmbedOptions) -> Encoder:
 
 
 def _folder(place: str) -> Path:
-    """The folder itself, or a copy of what is published at a URL, kept in the user's cache under the digest of its files."""
+    """The folder itself, or a copy of what is published at a URL."""
     if not place.startswith("s3://"):
         folder = Path(place).expanduser().resolve()
         if not (folder / "modules.json").is_file():
@@ -85,8 +84,7 @@ def _folder(place: str) -> Path:
     if not store.exists(f"{prefix}/manifest.json"):
         above, _, prefix = place.rstrip("/").rpartition("/")
         store = ObjectStore(above)
-    digest = fingerprint(published_files(store, prefix))
-    return built_once(cache_folder() / "students" / digest[:24], lambda folder: fetch_folder(store, prefix, folder))
+    return fetched_student(store, prefix)
 
 
 def _content(folder: Path) -> str:

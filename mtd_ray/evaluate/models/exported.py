@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from mtd_ray import layout
 from mtd_ray.config import fingerprint
 from mtd_ray.evaluate.models.base import Access, Published, TextEncoder
-from mtd_ray.evaluate.models.fetched import fetched_student
+from mtd_ray.fetched import fetched_student
 from mtd_ray.publish import published_files
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from mtd_ray.evaluate.models import (
     opened_student,
 )
 from mtd_ray.evaluate.models.elsewhere import PublishedModel
-from mtd_ray.evaluate.models.fetched import fetched_student
 from mtd_ray.evaluate.models.names import key_of, published_name
 from mtd_ray.export import export_student
+from mtd_ray.fetched import fetched_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
 from mtd_ray.student import Student

@@ -1,4 +1,4 @@
-"""Published students on this machine: fetched once for all of a node's measurements."""
+"""Published students on this machine: fetched once for all of a node's processes."""
 
 from __future__ import annotations
 
