@@ -160,7 +160,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--student", type=Path, help="an exported student, measured too")
     parser.add_argument("--infinity-venv", type=Path, help="with infinity-emb installed; made when not given")
     parser.add_argument("--infinity-compile", action="store_true", help="let infinity compile the model, as it does by default")
-    parser.add_argument("--mode", default="ray", help="how ours is served: see serve_load_ours.py")
+    parser.add_argument("--mode", default="haproxy", help="how ours is served: see serve_load_ours.py")
     parser.add_argument("--only", nargs="+", choices=KNOWN, default=KNOWN)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--seconds", type=float, default=8, help="of one load")

@@ -2,7 +2,8 @@
 
     python benchmarks/serve_load_ours.py MODEL PORT MODE
 
-MODE is ``ray``: a private cluster and Ray's own proxy; or ``uvicorn``: the same application without Ray, to see what Ray costs.
+MODE is ``haproxy`` or ``ray-proxy``: a private cluster and what stands before its replicas; or ``uvicorn``: the same application
+without Ray, to see what Ray costs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -22,13 +25,14 @@ from mtd_ray.sandbox.ports import LOOPBACK  # noqa: E402
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected  # noqa: E402
 
 
-def on_ray(model: str, port: int) -> None:
-    """On a private cluster, behind Ray's own proxy."""
+def on_ray(model: str, port: int, variables: AbstractContextManager[Mapping[str, str]]) -> None:
+    """On a private cluster whose nodes have these variables."""
     from ray import serve
 
-    from serve.app import Options, build
+    from serve.app import build
+    from serve.options import Options
 
-    with RayCluster(num_cpus=2) as cluster, connected(cluster):
+    with variables as env, RayCluster(num_cpus=2, env=env) as cluster, connected(cluster):
         serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port})
         serve.run(build(Options(folder=model, name="measured")), name="embeddings")
         signal.signal(signal.SIGTERM, _interrupt)  # connecting to Ray replaces it
@@ -36,6 +40,18 @@ def on_ray(model: str, port: int) -> None:
             threading.Event().wait()
         finally:
             serve.shutdown()
+
+
+def behind_haproxy(model: str, port: int) -> None:
+    from serve.proxy import private_variables
+
+    on_ray(model, port, private_variables())
+
+
+def behind_ray_proxy(model: str, port: int) -> None:
+    from serve.proxy import variables
+
+    on_ray(model, port, nullcontext({name: value for name, value in variables().items() if name != "RAY_SERVE_ENABLE_HA_PROXY"}))
 
 
 def without_ray(model: str, port: int) -> None:
@@ -54,7 +70,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-MODES = {"ray": on_ray, "uvicorn": without_ray}
+MODES = {"haproxy": behind_haproxy, "ray-proxy": behind_ray_proxy, "uvicorn": without_ray}
 
 if __name__ == "__main__":
     os.chdir(_PROJECT)  # Ray's workers import the package `serve` from the driver's folder

@@ -18,9 +18,10 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
 from mtd_ray.errors import RecipeError
+from mtd_ray.student.rectangles import Rectangles
 
 # Names under which transformers finds an attention.
-_KERNEL, _PLAIN = "mtd_ray_packed", "mtd_ray_packed_plain"
+_KERNEL, _PLAIN, _RECTANGLES = "mtd_ray_packed", "mtd_ray_packed_plain", "mtd_ray_packed_rectangles"
 # Arguments of fused attention that change its result and are not handled here.
 _SPECIAL = ("position_bias", "softcap", "s_aux")
 # Before torch 2.13 grouped keys are taken without being told.
@@ -44,8 +45,9 @@ def packed_states(backbone: Any, input_ids: Tensor, offsets: Tensor, longest: in
     """
     places = torch.arange(len(input_ids), device=input_ids.device, dtype=torch.int32)
     positions = (places - offsets[_text_of(places, offsets)] + first_position).long()
-    weight = next(backbone.parameters())
-    with _attention_of(backbone, _KERNEL if has_kernel(weight.device, weight.dtype) else _PLAIN):
+    name = _attention_for(next(backbone.parameters()))
+    special = {"rectangles": Rectangles.of(offsets)} if name == _RECTANGLES else {}
+    with _attention_of(backbone, name):
         output = backbone(
             input_ids=input_ids[None],
             position_ids=positions[None],
@@ -53,6 +55,7 @@ def packed_states(backbone: Any, input_ids: Tensor, offsets: Tensor, longest: in
             cu_seq_lens_k=offsets,
             max_length_q=longest,
             max_length_k=longest,
+            **special,
         )
     states: Tensor = output.last_hidden_state[0]
     return states
@@ -66,6 +69,12 @@ def has_kernel(device: torch.device, dtype: torch.dtype) -> bool:
         and torch.version.hip is None
         and torch.cuda.get_device_capability(device) >= (8, 0)
     )
+
+
+def _attention_for(weight: Tensor) -> str:
+    if has_kernel(weight.device, weight.dtype):
+        return _KERNEL
+    return _PLAIN if weight.device.type != "cpu" or torch.is_grad_enabled() else _RECTANGLES
 
 
 @torch.no_grad()
@@ -162,8 +171,19 @@ def _plain_attention(
     return output.transpose(1, 2), None
 
 
+def _rectangles_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **options: Any
+) -> tuple[Tensor, None]:
+    """What :func:`_kernel_attention` computes, on a CPU and without gradients."""
+    window = _checked_window(module, attention_mask, options)
+    scale = options.get("scaling") or query.shape[3] ** -0.5
+    rectangles: Rectangles = options["rectangles"]
+    return rectangles.attend(query[0], key[0], value[0], scale=scale, window=window)[None], None
+
+
 AttentionInterface.register(_KERNEL, _kernel_attention)
 AttentionInterface.register(_PLAIN, _plain_attention)
+AttentionInterface.register(_RECTANGLES, _rectangles_attention)
 
 
 def _checked_window(module: nn.Module, attention_mask: Tensor | None, options: dict[str, Any]) -> int | None:

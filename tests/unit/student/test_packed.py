@@ -75,6 +75,18 @@ def test_packed_texts_get_the_vectors_and_gradients_of_padded_ones(tmp_path: Pat
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5 * largest, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_on_a_cpu_packed_texts_are_padded_for_attention_only(tmp_path: Path, kind: str) -> None:
+    """Texts of many lengths fill several rectangles; a text alone fills one."""
+    student = build(MODELS[kind](tmp_path))
+    with torch.no_grad():
+        padded, packed = both_ways(student)
+        torch.testing.assert_close(packed, padded, atol=2e-5, rtol=1e-4)
+        token_ids = tokenize(student.tokenizer, ["sort the list " * 3], MAX_TOKENS)
+        alone = student.pool_packed(torch.tensor(token_ids[0]), torch.tensor([0, len(token_ids[0])]).int(), MAX_TOKENS)
+        torch.testing.assert_close(alone, student.pool(*pad_tokens(student.tokenizer, token_ids)), atol=2e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "last", "cls"])
 def test_packed_pooling_takes_each_text_s_own_tokens(tmp_path: Path, pooling: str) -> None:
     padded, packed = both_ways(build(tiny_bert(tmp_path), pooling))

@@ -23,7 +23,7 @@ TEXTS = [*sentences(9), "array " * 100, "the"]
 
 def test_what_clients_are_told(tiny: ServedModel) -> None:
     assert (tiny.name, tiny.sizes, tiny.default_size, tiny.max_tokens) == ("tiny", HEADS, DEFAULT_HEAD, MAX_TOKENS)
-    assert (tiny.prompts, tiny.batch_tokens, tiny.packs) == (PROMPTS, 64, False)
+    assert (tiny.prompts, tiny.batch_tokens, tiny.packs) == (PROMPTS, 64, True)
     assert [size for size in range(64) if tiny.is_size(size)] == list(HEADS)
 
 
