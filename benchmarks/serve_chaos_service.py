@@ -72,7 +72,11 @@ class Service:
             limits=Limits(deadline_s=self.deadline_s),
             keys=f"env:{KEY}",
         )
-        serve.run(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
+        try:
+            serve.run(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
+        except RuntimeError as error:
+            why = [deployment.message for deployment in serve.status().applications[APPLICATION].deployments.values()]
+            raise SystemExit(f"{error} {why}") from None
         self.settle()
 
     def settle(self) -> None:
