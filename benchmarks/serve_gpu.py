@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package `serve`; `mtd_ray` too, where it is not installed
+
 from gpu_student_parts import TINY, TRUE
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the package `serve`
-
 from serve_gpu_parts import Measured, batches_of, measure, texts_of, write_student
 
 from mtd_ray.distill.numbers.peak import peak_flops
