@@ -17,9 +17,10 @@ from mtd_ray import job
 from mtd_ray.embed.forms import DTYPES
 from mtd_ray.embed.options import BACKENDS, COMPUTE_DTYPES, EmbedOptions
 from mtd_ray.encoder.prompts import INPUT_TYPES
-from mtd_ray.remote import hosts
+from mtd_ray.remote import Call, hosts, warn_of_scarce_nodes
 
 _LOG = logging.getLogger("mtd_ray")
+_NAME = "the student"
 _CPU_PIECE_ROWS, _GPU_PIECE_ROWS = 4_096, 16_384
 
 
@@ -54,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     columns.add_argument("--columns", metavar="A,B", help="columns that come back; by default all but the text")
     work = parser.add_argument_group("workers")
     work.add_argument(
-        "--workers", type=int, metavar="N", help="default: one per GPU of the cluster or, without any, one for all CPUs"
+        "--workers", type=int, metavar="N", help="default: one per GPU of the cluster or, without any, one per machine"
     )
-    work.add_argument("--cpus", type=float, help="each worker's (default 1 beside a GPU, else its share of the cluster's)")
+    work.add_argument("--cpus", type=float, help="each worker's (default 1 beside a GPU, else what is free there)")
     work.add_argument("--gpus", type=float, help="each worker's (default 1 where the cluster has GPUs, else 0)")
     work.add_argument("--compute-dtype", choices=COMPUTE_DTYPES, default="float32", help="of the forward pass (default float32)")
     work.add_argument("--backend", choices=BACKENDS, default="torch", help="openvino-int8: faster on CPUs, vectors slightly off")
@@ -82,15 +83,18 @@ def _options(given: argparse.Namespace) -> EmbedOptions:
 
 
 def _sized(options: EmbedOptions, given: argparse.Namespace) -> EmbedOptions:
-    """With as many workers as the connected cluster has room for now, unless told."""
+    """With as many workers as the connected cluster has room for now, unless told: one per GPU or, without any, one per machine."""
     import ray
 
-    present = ray.cluster_resources()
-    gpus = given.gpus if given.gpus is not None else float(present.get("GPU", 0) >= 1 and given.backend == "torch")
-    fitting = present.get("GPU", 0) // gpus if gpus else 1
-    workers = max(1, int(given.workers or fitting))
-    cpus = given.cpus or (1.0 if gpus else max(1.0, present.get("CPU", 1) // workers))
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    present = sum(machine.get("GPU", 0) for machine in machines)
+    gpus = given.gpus if given.gpus is not None else float(present >= 1 and given.backend == "torch")
+    workers = max(1, int(given.workers or (present // gpus if gpus else len(machines))))
+    # What others hold now, they may hold for long: a service beside this job.
+    free = min([machine["CPU"] for machine in machines] + [ray.available_resources().get("CPU", 1) // workers], default=1)
+    cpus = given.cpus or (1.0 if gpus else max(1.0, free))
     rows = given.piece_rows or (_GPU_PIECE_ROWS if gpus else _CPU_PIECE_ROWS)
+    warn_of_scarce_nodes([Call(_NAME, _NAME, cpus, gpus)])
     return replace(options, workers=workers, cpus=cpus, gpus=gpus, piece_rows=rows)
 
 

@@ -61,13 +61,18 @@ class PieceWorker:
             return self._ended
         try:
             receipt = self._embed(piece)
-            if len(self._record.committed(piece.state, piece.cut)) == piece.of:
+            if self._is_whole(piece):
                 assemble(self._record, piece, self._options.vector_column)
         except MtdError as error:
             found = Receipt.of_error(error)
             self._ended = PieceReceipt("skipped", error=found.error, message=found.message)
             return replace(self._ended, outcome="error")
         return receipt
+
+    def _is_whole(self, piece: Piece) -> bool:
+        """Whether all pieces of the file are committed. They are done roughly in order, so that the last one usually tells."""
+        last = self._record.piece_key(piece.state, piece.cut, piece.of - 1)
+        return self._record.store.exists(last) and len(self._record.committed(piece.state, piece.cut)) == piece.of
 
     def _embed(self, piece: Piece) -> PieceReceipt:
         key = self._record.piece_key(piece.state, piece.cut, piece.number)

@@ -6,6 +6,8 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -185,6 +187,27 @@ def test_prompts_of_queries_and_by_name(student: Path, docs: Path, tmp_path: Pat
         embed(student, docs, tmp_path / "x", replace(OPTIONS, prompt_name="qery"))
     with pytest.raises(MtdError, match="no vectors of 17 numbers; it has 16, 48"):
         embed(student, docs, tmp_path / "x", replace(OPTIONS, size=17))
+
+
+def test_columns_of_any_type_come_back_as_they_were(student: Path, tmp_path: Path) -> None:
+    day = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    table = pa.table(
+        {
+            "text": pa.array(["one", "two", "one"]).dictionary_encode(),
+            "category": pa.array(["x", None, "x"]).dictionary_encode(),
+            "long": pa.array(["a", "b", "c"], pa.large_string()),
+            "day": pa.array([day] * 3, pa.timestamp("us", "UTC")),
+            "price": pa.array([Decimal("1.50"), None, Decimal("2.00")], pa.decimal128(9, 2)),
+            "nested": [{"a": [1, 2], "b": None}, None, {"a": [], "b": {"c": "d"}}],
+            "bytes": [b"\x00", b"", None],
+            "nothing": pa.nulls(3),
+        }
+    ).replace_schema_metadata({"pandas": "{}"})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    embed(student, tmp_path / "a.parquet", tmp_path / "out", replace(OPTIONS, piece_rows=2))
+    found = pq.read_table(tmp_path / "out/a.parquet").drop("vector")
+    assert found.to_pylist() == table.drop("text").to_pylist()
+    assert found.schema.equals(pq.read_schema(tmp_path / "a.parquet").remove(0))
 
 
 def test_json_lines_with_fields_that_come_and_go(student: Path, tmp_path: Path) -> None:
