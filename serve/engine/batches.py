@@ -25,6 +25,8 @@ def choose_padded(lengths: Sequence[int], budget: int) -> list[int]:
         Places in ``lengths``, by falling length.
     """
     first = lengths[0]
+    if len(lengths) == 1:
+        return [0]
     # Around the first text earlier ones are the nearer ones, among equals.
     order = sorted(range(len(lengths)), key=lambda place: (lengths[place], place if lengths[place] > first else -place))
     sizes = np.array([lengths[place] for place in order])

@@ -34,8 +34,8 @@ Result = TypeVar("Result")
 _PREPARING_THREADS = 2
 # A thread is woken in the time in which so much text is tokenised.
 _INLINE_CHARACTERS = 1_000
-# Batches are chosen among the texts of so many; more would find fewer gaps to close, and delay texts of rare lengths.
-_LOOKAHEAD_BATCHES = 8
+# Batches are chosen among the texts of so many. Padded ones: more would close few gaps, and delay texts of rare lengths.
+_LOOKAHEAD_PADDED, _LOOKAHEAD_PACKED = 8, 2
 # Passes that may wait before the model's speed is known.
 _FIRST_PASSES = 16
 _PROOF_S = 1.0
@@ -222,7 +222,8 @@ class Engine:
         return (choose_packed if model.packs else choose_padded)(lengths, model.batch_tokens)
 
     def _lookahead(self, key: str) -> int:
-        return _LOOKAHEAD_BATCHES * self._served[key].batch_tokens
+        model = self._served[key]
+        return (_LOOKAHEAD_PACKED if model.packs else _LOOKAHEAD_PADDED) * model.batch_tokens
 
 
 def _described(model: ServedModel) -> Description:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from time import perf_counter
@@ -242,6 +243,14 @@ class Worker:
             probe.answer(None)
 
     def _give_up(self) -> None:
+        """Answer all that waits with an error."""
+        with suppress(Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if isinstance(message, Job):
+                    self._queue.push(message)
+                elif isinstance(message, Probe):
+                    message.answer(RuntimeError("the queue failed"))
         for job in self._queue.clear():
             if not job.over:
                 self._end(job, ApiError("the server failed to answer; its log says why", status=500))

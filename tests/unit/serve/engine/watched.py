@@ -25,6 +25,7 @@ class Watched(ServedModel):
         self.raises: set[int] = set()
         self.spoils: set[int] = set()
         super().__init__(*args, **kwargs)
+        self.packs = False
 
     def warm_up(self) -> None:
         """Leaves nothing in ``batches``."""
