@@ -17,16 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mtd_ray.config import StudentConfig
 from mtd_ray.embed import Embedded, EmbedOptions, embed_files
 from mtd_ray.embed.pieces import Piece
 from mtd_ray.embed.record import Record
-from mtd_ray.embed.student import Student
+from mtd_ray.embed.student import Student as Found
 from mtd_ray.embed.worker import PieceReceipt, PieceWorker
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import MtdError
+from mtd_ray.export import export_student
 from mtd_ray.objects import ObjectStore
 from mtd_ray.publish import publish_folder
+from mtd_ray.student import Student
 from tests.tiny_export import DEFAULT_HEAD, HEADS, PROMPTS, tiny_export
+from tests.tiny_models import tiny_bert
 
 OPTIONS = EmbedOptions(piece_rows=4)
 
@@ -58,7 +62,7 @@ class Done:
         self.pieces: list[Piece] = []
         self._stop_after = stop_after
 
-    def __call__(self, pieces: Sequence[Piece], record: Record, student: Student, options: EmbedOptions) -> Iterator[PieceReceipt]:
+    def __call__(self, pieces: Sequence[Piece], record: Record, student: Found, options: EmbedOptions) -> Iterator[PieceReceipt]:
         worker = PieceWorker(record, student, options)
         for piece in pieces:
             if len(self.pieces) == self._stop_after:
@@ -187,6 +191,16 @@ def test_prompts_of_queries_and_by_name(student: Path, docs: Path, tmp_path: Pat
         embed(student, docs, tmp_path / "x", replace(OPTIONS, prompt_name="qery"))
     with pytest.raises(MtdError, match="no vectors of 17 numbers; it has 16, 48"):
         embed(student, docs, tmp_path / "x", replace(OPTIONS, size=17))
+
+
+def test_a_size_between_nested_heads_is_cut_from_the_next_larger(docs: Path, tmp_path: Path) -> None:
+    heads = {"heads": HEADS, "default_head": HEADS[0], "matryoshka": "nested"}
+    nested = tmp_path / "nested"
+    export_student(Student.build(StudentConfig(model=tiny_bert(tmp_path / "bert"), **heads), seed=1), nested, card=None)
+    for size in (7, 30):
+        embed(nested, docs / "b.parquet", tmp_path / f"{size}", replace(OPTIONS, size=size))
+        wanted = expected(nested, docs / "b.parquet", HEADS[1])[:, :size]
+        np.testing.assert_allclose(vectors(tmp_path / f"{size}/b.parquet"), wanted, atol=1e-5)
 
 
 def test_columns_of_any_type_come_back_as_they_were(student: Path, tmp_path: Path) -> None:
