@@ -80,6 +80,8 @@ class ServedModel:
                 "pooling's config.json, it can"
             )
         if compiled:
+            if student.device.type != "cuda":
+                raise MtdError(f"model {folder} is on a {student.device.type}, and is compiled on a GPU only: leave out compiled")
             student.compile_layers()
         tokens = student.tokens
         if tokens.strangers and student.device.type == "cuda":
@@ -92,9 +94,10 @@ class ServedModel:
             model.warm_up()
         except (IndexError, RuntimeError) as error:
             most = min(model.max_tokens, model.batch_tokens)
+            instead = "leave out compiled, or " if compiled else ""
             raise MtdError(
-                f"model {folder} cannot embed a text of {most} tokens: {error}; set max_seq_length in sentence_bert_config.json to "
-                "what it can"
+                f"model {folder} cannot embed a text of {most} tokens: {error}; {instead}set max_seq_length in "
+                "sentence_bert_config.json to what it can"
             ) from error
         return model
 

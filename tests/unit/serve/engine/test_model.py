@@ -86,3 +86,8 @@ def test_a_limit_that_the_model_cannot_keep_is_found_before_a_client_comes(expor
     tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()) | {"model_max_length": 65}))
     with pytest.raises(MtdError, match=r"cannot embed a text of 65 tokens: .*; set max_seq_length in sentence_bert_config\.json"):
         ServedModel.load(folder, name="tiny", device="cpu")
+
+
+def test_nothing_is_compiled_on_a_cpu(exported: Path) -> None:
+    with pytest.raises(MtdError, match="compiled on a GPU only: leave out compiled"):
+        ServedModel.load(exported, name="tiny", device="cpu", compiled=True)
