@@ -194,9 +194,9 @@ def test_prompts_of_queries_and_by_name(student: Path, docs: Path, tmp_path: Pat
 
 
 def test_a_size_between_nested_heads_is_cut_from_the_next_larger(docs: Path, tmp_path: Path) -> None:
-    heads = {"heads": HEADS, "default_head": HEADS[0], "matryoshka": "nested"}
+    shape = {"heads": HEADS, "default_head": HEADS[0], "matryoshka": "nested", "max_tokens": 32}
     nested = tmp_path / "nested"
-    export_student(Student.build(StudentConfig(model=tiny_bert(tmp_path / "bert"), **heads), seed=1), nested, card=None)
+    export_student(Student.build(StudentConfig(model=tiny_bert(tmp_path / "bert"), **shape), seed=1), nested, card=None)
     for size in (7, 30):
         embed(nested, docs / "b.parquet", tmp_path / f"{size}", replace(OPTIONS, size=size))
         wanted = expected(nested, docs / "b.parquet", HEADS[1])[:, :size]
