@@ -199,7 +199,7 @@ class Encoder:
         with self._computing:
             batches = self._budget.batches(inputs.lengths, lambda rows: forward(rows, to_device(inputs.batch(rows), self.device)))
             found = [(rows, [to_host(tensor) for tensor in tensors]) for rows, tensors in batches]
-            done = torch.cuda.current_stream().record_event() if self.device.type == "cuda" else None
+            done = torch.cuda.current_stream(self.device).record_event() if self.device.type == "cuda" else None
         if done is not None:
             done.synchronize()
         return [(rows, [tensor.numpy() for tensor in tensors]) for rows, tensors in found]
@@ -217,7 +217,7 @@ class Encoder:
                 result[len(order) : len(order) + len(rows)].copy_(tensor, non_blocking=True)
             order += rows
         if on_gpu:
-            torch.cuda.current_stream().synchronize()
+            torch.cuda.current_stream(self.device).synchronize()
         return [_unsorted(result.numpy(), order) for result in results]
 
     @property
