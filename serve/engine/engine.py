@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, sleep
@@ -83,6 +84,8 @@ class Engine:
         self._probe: asyncio.Future[None] | None = None
         self._answering = 0
         self._closing = False
+        # What was loaded stays. A collector that walks through it stops all threads for half a second.
+        gc.freeze()
 
     async def answer(self, question: Question) -> Answer:
         """The vectors of a question.
