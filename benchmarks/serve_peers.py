@@ -18,7 +18,8 @@ from serve_load_generator import MODEL, body_of
 
 from mtd_ray.sandbox.ports import LOOPBACK, free_port
 
-INFINITY = "infinity-emb[server]==0.0.78"
+# With transformers 5 it does not start: its warm-up calls a method of tokenizers that is gone.
+INFINITY = ("infinity-emb[server,torch]==0.0.78", "transformers<5")
 _HERE = Path(__file__).parent
 _START_S, _STOP_S, _POLL_S = 180.0, 30.0, 0.2
 
@@ -60,13 +61,10 @@ def infinity(venv: Path, *, compiled: bool) -> Contender:
 
 
 def make_infinity(folder: Path) -> Path:
-    """A virtual environment with infinity and the versions of torch and sentence-transformers that run here.
-
-    Its own bound on sentence-transformers (< 4) is older than these; it runs with them all the same.
-    """
+    """A virtual environment with infinity, the newest packages that it takes, and the version of torch that runs here."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    versions = [f"{name}=={version(name).split('+')[0]}" for name in ("torch", "sentence-transformers")]
-    subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", INFINITY, *versions], check=True)
+    torch = f"torch=={version('torch').split('+')[0]}"
+    subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *INFINITY, torch], check=True)
     return folder
 
 
