@@ -8,12 +8,18 @@ import pytest
 
 from mtd_ray.sandbox.object_server import ObjectServer
 from mtd_ray.sandbox.ray_cluster import RayCluster, connected
+from serve.proxy import private_variables
 
 PROVIDER_KEY = {"SANDBOX_API_KEY": "sandbox-key"}
 
 
 @pytest.fixture(scope="session")
 def ray_cluster(object_server: ObjectServer) -> Iterator[RayCluster]:
-    """A running cluster that this process is connected to; its workers hold the keys of the object server and the providers."""
-    with RayCluster(env=object_server.env | PROVIDER_KEY) as cluster, connected(cluster):
-        yield cluster
+    """A running cluster that this process is connected to; its workers hold the keys of the object server and the providers.
+
+    What it serves is served by HAProxy where that is installed.
+    """
+    with private_variables() as proxy:
+        env = object_server.env | PROVIDER_KEY | proxy
+        with RayCluster(env=env) as cluster, connected(cluster):
+            yield cluster

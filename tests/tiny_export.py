@@ -15,8 +15,8 @@ MAX_TOKENS = 32
 PROMPTS = {"query": "find the "}
 
 
-def tiny_export(folder: Path, scratch: Path) -> Path:
-    """Write an untrained student to ``folder``; returns it. ``scratch`` takes its backbone."""
+def tiny_export(folder: Path, scratch: Path, *, seed: int = 13) -> Path:
+    """Write an untrained student to ``folder``; returns it. ``scratch`` takes its backbone, ``seed`` decides its heads."""
     config = StudentConfig(model=tiny_bert(scratch), heads=HEADS, default_head=DEFAULT_HEAD, max_tokens=MAX_TOKENS, prompts=PROMPTS)
-    export_student(Student.build(config, seed=13), folder, card=None)
+    export_student(Student.build(config, seed=seed), folder, card=None)
     return folder
