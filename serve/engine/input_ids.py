@@ -28,7 +28,7 @@ Raises:
     ApiError: the ids are not taken.
 """
 
-_ADVICE = "send the text itself; LangChain does with OpenAIEmbeddings(…, check_embedding_ctx_length=False)"
+TEXTS_INSTEAD = "send the text itself; LangChain does with OpenAIEmbeddings(…, check_embedding_ctx_length=False)"
 
 
 def reader_of(meaning: Meaning) -> Reader:
@@ -48,7 +48,7 @@ def _own(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list
         if not model.is_reading(row):
             raise ApiError(
                 f"the token ids of input {index} are not how this model's tokenizer reads any text; they seem to come from another "
-                f"tokenizer: {_ADVICE}",
+                f"tokenizer: {TEXTS_INSTEAD}",
                 param="input",
                 code="foreign_token_ids",
             )
@@ -56,7 +56,7 @@ def _own(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list
 
 
 def _refused(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
-    raise ApiError(f"this server takes no token ids: {_ADVICE}", param="input", code="token_ids_refused")
+    raise ApiError(f"this server takes no token ids: {TEXTS_INSTEAD}", param="input", code="token_ids_refused")
 
 
 class _OpenAI:

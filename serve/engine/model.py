@@ -11,6 +11,7 @@ import torch
 
 from mtd_ray.encoder import StudentEncoder, Tokens
 from mtd_ray.errors import MtdError
+from serve.engine.input_ids import TEXTS_INSTEAD
 from serve.wire.faults import ApiError, quoted
 
 Vector = np.ndarray[Any, np.dtype[np.float32]]
@@ -125,8 +126,7 @@ class ServedModel:
             if row and not (min(row) >= 0 and max(row) < known):
                 wrong = next(token for token in row if not 0 <= token < known)
                 raise ApiError(
-                    f"token id {quoted(wrong)} of input {index} is not in this model's vocabulary of {known}; ids must come from "
-                    "its own tokenizer (or send the text itself)",
+                    f"token id {quoted(wrong)} of input {index} is not in this model's vocabulary of {known}; {TEXTS_INSTEAD}",
                     param="input",
                 )
         return [self._tokens.complete(row, prompt) for row in rows]
