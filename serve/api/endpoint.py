@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from serve.wire.faults import ApiError
 from serve.wire.fields import Asked, read
 
 _LOG = logging.getLogger(__name__)
+# A thread is woken in the time in which so many vectors are written; more would keep other requests waiting.
+_INLINE_VECTORS = 32
 
 
 class Endpoint(ABC, Generic[Asked]):
@@ -67,7 +70,9 @@ class Endpoint(ABC, Generic[Asked]):
             asked = read(self.form, await self._uploads.read(scope, receive))
             question = self.question(asked, owner)
         answer = await while_connected(self._engine.answer(question), receive)
-        return self.body(answer, asked)
+        if len(answer.vectors) <= _INLINE_VECTORS:
+            return self.body(answer, asked)
+        return await asyncio.to_thread(self.body, answer, asked)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

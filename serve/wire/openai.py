@@ -13,7 +13,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from serve.wire.fields import Rows
-from serve.wire.vectors import Dtype, Vector, as_base64, as_dtype
+from serve.wire.vectors import Dtype, Vector, as_base64, as_dtype, as_json
+
+_AS_BASE64 = b'"%b"'
 
 
 class EmbeddingsRequest(BaseModel):
@@ -110,9 +112,16 @@ class FaultResponse(BaseModel):
 
 def embeddings_body(vectors: Sequence[Vector], *, model: str, tokens: int, encoding: str | None, dtype: Dtype | None) -> bytes:
     """JSON of an :class:`EmbeddingsResponse` for vectors, each (size,)."""
-    codes = [as_dtype(vector, dtype or "float") for vector in vectors]
-    rows = [as_base64(row) for row in codes] if encoding == "base64" else codes
-    data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    answer = {"object": "list", "data": data, "model": model, "usage": usage}
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    codes = (as_dtype(vector, dtype or "float") for vector in vectors)
+    # Vector by vector, as orjson lets no other thread run meanwhile.
+    rows = [
+        b'{"object":"embedding","index":%d,"embedding":%b}'
+        % (index, _AS_BASE64 % as_base64(row) if encoding == "base64" else as_json(row))
+        for index, row in enumerate(codes)
+    ]
+    return b'{"object":"list","data":[%b],"model":%b,"usage":{"prompt_tokens":%d,"total_tokens":%d}}' % (
+        b",".join(rows),
+        orjson.dumps(model),
+        tokens,
+        tokens,
+    )

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StrictBool, StrictInt, StrictStr
 
 from serve.wire.fields import Rows
-from serve.wire.vectors import Vector, as_dtype
+from serve.wire.vectors import Vector, as_dtype, as_json
 
 
 class EmbedRequest(BaseModel):
@@ -74,4 +73,4 @@ class ErrorResponse(BaseModel):
 
 def embed_body(vectors: Sequence[Vector]) -> bytes:
     """JSON of an :class:`EmbedResponse` for vectors, each (size,)."""
-    return orjson.dumps([as_dtype(vector, "float") for vector in vectors], option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"[%b]" % b",".join(as_json(as_dtype(vector, "float")) for vector in vectors)

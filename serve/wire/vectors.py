@@ -18,6 +18,7 @@ from base64 import b64encode
 from typing import Any, Literal
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 Dtype = Literal["float", "int8", "uint8", "binary", "ubinary"]
@@ -40,9 +41,14 @@ def as_dtype(vector: Vector, dtype: Dtype) -> Codes:
     return packed if dtype == "ubinary" else (packed.astype(np.int16) - _OFFSET).astype(np.int8)
 
 
-def as_base64(codes: Codes) -> str:
+def as_json(codes: Codes) -> bytes:
+    """The numbers of one vector, each as short as its type allows."""
+    return orjson.dumps(codes, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def as_base64(codes: Codes) -> bytes:
     """The bytes of one vector, little-endian."""
-    return b64encode(codes.tobytes()).decode()
+    return b64encode(codes.tobytes())
 
 
 def _steps(vector: Vector) -> NDArray[np.int8]:
