@@ -44,9 +44,10 @@ def bare_fastapi() -> Contender:
     return Contender("fastapi", (sys.executable, str(_HERE / "serve_bare.py"), "{model}", "{port}"))
 
 
-def ours(mode: str) -> Contender:
+def ours(mode: str, replicas: int, threads: int) -> Contender:
     """As ``serve_load_ours.py`` starts it."""
-    return Contender("ours", (sys.executable, str(_HERE / "serve_load_ours.py"), "{model}", "{port}", mode))
+    script = str(_HERE / "serve_load_ours.py")
+    return Contender("ours", (sys.executable, script, "{model}", "{port}", mode, str(replicas), str(threads)))
 
 
 def infinity(venv: Path, *, compiled: bool) -> Contender:
