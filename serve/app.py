@@ -1,6 +1,7 @@
 """The Ray Serve application. HTTP, checks and models share one process: a request crosses no second queue."""
 
 import asyncio
+import os
 
 from fastapi import FastAPI
 from ray import serve
@@ -12,6 +13,7 @@ from serve.api.keys import Keys
 from serve.autoscaling import WorkReport
 from serve.engine.engine import Engine
 from serve.options import Options
+from serve.proxy import check_deadline
 from serve.ray_metrics import RayMetrics
 from serve.students import load_students
 from serve.versions import Versions
@@ -38,6 +40,7 @@ class Embeddings:
     """One replica."""
 
     def __init__(self, options: Options) -> None:
+        check_deadline(options.limits.deadline_s, os.environ)
         keys = None if options.keys is None else Keys.resolve(options.keys)
         self._engine = Engine(
             load_students(options),

@@ -15,10 +15,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mtd_ray.errors import MtdError
 from mtd_ray.sandbox.ports import free_port
 from serve.engine.limits import Limits
 
@@ -27,6 +28,7 @@ _LOOPBACK_ONLY = Path(__file__).with_name("haproxy_loopback.sh")
 # connection may take two or three buffers, so this also bounds what strangers can make HAProxy hold.
 _REPLAYED_BYTES = 2 * 1024 * 1024
 _ANSWER_MARGIN_S = 15
+_TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
 # For Serve's http_options: how long a connection may be idle. At every change of replicas a new HAProxy process takes over; the old
 # one keeps its idle connections, to answer one more request on each, and its list of replicas. Those must live on until then.
 KEEP_ALIVE_S = 20
@@ -35,7 +37,6 @@ _HEARD_OF_S = 5
 _REPLICA = {
     # The model has a thread of its own: a second event loop for the HTTP application would only add a hop to every request.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
 }
 
 _HAPROXY = {
@@ -47,7 +48,7 @@ _HAPROXY = {
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_REPLAYED_BYTES),
     # A replica answers everything within its deadline, if only with 504. One that says nothing for longer is gone without a trace
     # (its machine lost power); Ray's default is to wait for ever.
-    "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": str(round(Limits().deadline_s) + _ANSWER_MARGIN_S),
+    _TIMEOUT: str(round(Limits().deadline_s) + _ANSWER_MARGIN_S),
     # Whoever opens a connection and sends nothing is let go after a minute, not after Ray's hour.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # Dead replicas are noticed by the requests that they do not take. The checks are for those that hang; a replica on a loaded CPU
@@ -74,6 +75,20 @@ def haproxy() -> str | None:
 def variables() -> dict[str, str]:
     """For the nodes of a cluster: HAProxy's where it is installed on this one, else those for Ray's proxy."""
     return _REPLICA | _HAPROXY if haproxy() else dict(_REPLICA)
+
+
+def check_deadline(deadline_s: float, environment: Mapping[str, str]) -> None:
+    """Refuse a deadline that HAProxy does not wait for: it would send slow requests to one replica after the other.
+
+    Raises:
+        MtdError: naming the variable to raise.
+    """
+    waits_s = environment.get(_TIMEOUT)
+    if environment.get("RAY_SERVE_ENABLE_HA_PROXY") == "1" and waits_s and float(waits_s) <= deadline_s:
+        raise MtdError(
+            f"limits.deadline_s is {deadline_s:g}, but HAProxy gives up after {waits_s} s: start Ray on every node with "
+            f"{_TIMEOUT}={round(deadline_s) + _ANSWER_MARGIN_S}, or choose a shorter deadline"
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mtd_ray.errors import MtdError
 from serve import proxy
 from serve.engine.limits import Limits
 
@@ -59,6 +60,14 @@ def test_a_replica_outlives_the_idle_connections_that_lead_to_it() -> None:
     assert draining_s > proxy.KEEP_ALIVE_S
     config = yaml.safe_load((PROJECT / "serve" / "config.yaml").read_text())
     assert config["http_options"]["keep_alive_timeout_s"] == proxy.KEEP_ALIVE_S
+
+
+@needs_haproxy
+def test_a_deadline_beyond_haproxys_patience_is_refused() -> None:
+    proxy.check_deadline(30.0, proxy.variables())
+    proxy.check_deadline(600.0, {})
+    with pytest.raises(MtdError, match="RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S=615"):
+        proxy.check_deadline(600.0, proxy.variables())
 
 
 def test_on_one_machine_haproxy_listens_on_loopback_alone(tmp_path: Path) -> None:
