@@ -82,7 +82,7 @@ def embed_files(place: str, texts: str, to: str, options: EmbedOptions, *, do: R
     started = time.monotonic()
     student = find_student(place, options)
     record, what = Record(to), described(student, options)
-    inputs = {found: state_of(found, what) for found in find_inputs(texts)}
+    inputs = {found: state_of(found, what) for found in find_inputs(texts) if not record.holds(found.url)}
     record.open(what)
     missing = _missing(record, inputs)
     pieces = _pending(record, _pieces(missing, options))

@@ -109,7 +109,6 @@ class Record:
         Raises:
             MtdError: the folder holds other vectors, or things that nothing is known about.
         """
-        self.store.check()
         key, data = f"{self._beside}/{_WHAT}", (json.dumps(dict(what), indent=1, sort_keys=True) + "\n").encode()
         if self.store.find(key) is None and next(self.store.list(self._name), None) is not None:
             raise MtdError(f"{self.url} is not empty, and there is no record of what it holds: embed into another place")
@@ -121,6 +120,10 @@ class Record:
                 f"{self.url} holds other vectors ({_difference(there, what)} differs): embed into another place, or delete "
                 f"{self.url} and {self.url}.embed"
             )
+
+    def holds(self, url: str) -> bool:
+        """Whether a file lies in the output, or is part of what is known about it."""
+        return url.startswith((f"{self.url}/", f"{self.url}.embed/"))
 
     def outputs(self) -> set[str]:
         """Names of the inputs whose outputs are there, complete or being replaced."""

@@ -167,6 +167,12 @@ def test_nothing_that_is_not_ours_is_written_over(student: Path, docs: Path, tmp
         embed(student, tmp_path / "other", tmp_path / "out")
 
 
+def test_an_output_among_the_inputs_is_no_input(student: Path, docs: Path) -> None:
+    for written in (3, 0):
+        found = embed(student, docs, docs / "vectors")
+        assert (len(found.done), found.written) == (3, written)
+
+
 def test_a_row_without_text_has_no_vector_and_is_told(student: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["one", None, "", "four", "five", None]}), tmp_path / "a.parquet", row_group_size=2)
     found = embed(student, tmp_path / "a.parquet", tmp_path / "out")
