@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -100,6 +100,7 @@ def _cluster() -> Iterator[None]:
 @contextmanager
 def _application(options: Options, port: int) -> Iterator[str]:
     from ray import serve
+    from ray.exceptions import RayError
 
     from serve.app import build
     from serve.proxy import KEEP_ALIVE_S
@@ -115,7 +116,8 @@ def _application(options: Options, port: int) -> Iterator[str]:
         try:
             yield model.called
         finally:
-            running.drain.remote().result(timeout_s=_DRAIN_S)
+            with suppress(RayError, TimeoutError):  # a replica that is gone has nothing to answer
+                running.drain.remote().result(timeout_s=_DRAIN_S)
             serve.delete(_APPLICATION)  # returns when the last answer is sent
     except RuntimeError as error:
         raise MtdError(f"{options.folder} cannot be served: {error}") from None

@@ -12,13 +12,15 @@ from serve.api.application import create_api
 from serve.api.keys import Keys
 from serve.autoscaling import WorkReport
 from serve.engine.engine import Engine
+from serve.engine.limits import Limits
 from serve.options import Options
-from serve.proxy import check_deadline
+from serve.proxy import KEEP_ALIVE_S, check_deadline
 from serve.ray_metrics import RayMetrics
 from serve.students import load_students
 from serve.versions import Versions
 
 _ALIVE_TIMEOUT_S = 30.0
+_LEAVING_S = KEEP_ALIVE_S + 30.0  # that a replica may take to end, beyond the deadline of its last request
 
 
 # Every request is let in: the engine knows how much work waits and answers what is too much with 429 and a time to come back; Serve
@@ -28,7 +30,7 @@ _ALIVE_TIMEOUT_S = 30.0
     name="embeddings",
     max_ongoing_requests=8_192,
     max_surge_percent=100,
-    graceful_shutdown_timeout_s=60,
+    graceful_shutdown_timeout_s=Limits().deadline_s + _LEAVING_S,
     graceful_shutdown_wait_loop_s=0.5,
     health_check_period_s=5,
     health_check_timeout_s=_ALIVE_TIMEOUT_S + 5,
@@ -82,4 +84,5 @@ class Embeddings:
 
 def build(options: Options) -> Application:
     """The application; ``serve run serve.app:build folder=…`` calls this."""
-    return Embeddings.bind(options)  # type: ignore[attr-defined]
+    leaving_s = options.limits.deadline_s + _LEAVING_S
+    return Embeddings.options(graceful_shutdown_timeout_s=leaving_s).bind(options)  # type: ignore[attr-defined]
