@@ -26,6 +26,7 @@ from transformers import (
 
 from mtd_ray.config import StudentConfig
 from mtd_ray.student import Student, pad_tokens, tokenize
+from mtd_ray.student.packed import first_position
 from tests.tiny_models import sentences, tiny_bert, tiny_model, tiny_qwen2
 
 MAX_TOKENS = 24
@@ -109,3 +110,13 @@ def test_a_backbone_whose_attention_cannot_be_exchanged_is_never_packed(tmp_path
 
 def test_texts_are_packed_only_where_there_is_a_kernel(tmp_path: Path) -> None:
     assert not build(tiny_bert(tmp_path)).packs
+
+
+def test_a_word_whose_embedding_is_not_finite_is_no_fault_of_packing(tmp_path: Path) -> None:
+    student = build(tiny_bert(tmp_path))
+    with torch.no_grad():
+        student.backbone.get_input_embeddings().weight[7] = torch.nan
+    assert first_position(student.backbone, MAX_TOKENS) == 0
+    with torch.inference_mode():
+        states = student.pool_packed(torch.tensor([2, 9, 9, 3, 2, 7, 3, 2, 9, 3]), torch.tensor([0, 4, 7, 10]).int(), MAX_TOKENS)
+    assert states.isfinite().all(1).tolist() == [True, False, True]
