@@ -11,7 +11,8 @@ The last line is one JSON object:
 
 - ``vs_infinity_c64``, ``vs_fastapi_c64``: our requests per second by theirs, 64 under way
 - ``p99_vs_infinity_c64``: our 99th percentile of latency by theirs
-- ``overhead_ms_c1``: mean latency of single requests less the mean time of the forward pass over the same texts without a server
+- ``overhead_ms_c1``: mean latency of single requests less the mean time of the forward pass over the same texts without a server,
+  with as many threads as a replica has
 - ``max_abs_diff``: largest difference between served vectors and those of a plain load of the folder
 - ``student``: the same of the folder named by ``--student``, else null
 """
@@ -49,6 +50,7 @@ class Plan:
     concurrency: Sequence[int]
     seconds: float
     rounds: int
+    threads: int
 
 
 class Work:
@@ -92,7 +94,7 @@ def measured(plan: Plan, model: Path, work: Work) -> dict[str, Any]:
     figures: Figures = {contender.name: [] for contender in plan.contenders}
     forwards = []
     for number in range(plan.rounds):
-        forwards.append(forward(model, work))
+        forwards.append(forward(model, work, plan.threads))
         for contender in (*plan.contenders[number % 2 :], *plan.contenders[: number % 2]):
             figures[contender.name].append(turn(plan, contender, model, work))
     return compared(figures) | {
@@ -103,10 +105,10 @@ def measured(plan: Plan, model: Path, work: Work) -> dict[str, Any]:
     }
 
 
-def forward(model: Path, work: Work) -> float:
-    """Mean milliseconds of a forward pass; writes the exported vectors."""
+def forward(model: Path, work: Work, threads: int) -> float:
+    """Mean milliseconds of a forward pass with so many threads; writes the exported vectors."""
     script = Path(__file__).with_name("serve_load_forward.py")
-    command = [sys.executable, str(script), str(model), str(work.bodies), str(work.exported)]
+    command = [sys.executable, str(script), str(model), str(work.bodies), str(work.exported), str(threads)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: float = json.loads(output.splitlines()[-1])["forward_ms"]
     print(f"forward pass alone: {found:.2f} ms", flush=True)
@@ -180,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="serve-load-") as scratch, infinity_place(given) as venv:
         known = [ours(given.mode, given.replicas, given.threads), infinity(venv, compiled=given.infinity_compile), bare_fastapi()]
         chosen = [contender for contender in known if contender.name in given.only]
-        plan = Plan(chosen, given.concurrency, given.seconds, given.rounds)
+        plan = Plan(chosen, given.concurrency, given.seconds, given.rounds, given.threads)
         record = measured(plan, (given.models / "all-MiniLM-L6-v2").absolute(), Work(texts, Path(scratch)))
         student = measured(plan, given.student.absolute(), Work(texts, Path(scratch))) if given.student else None
     print(json.dumps({"benchmark": "serve_load", "data": source, "rounds": given.rounds} | record | {"student": student}))
