@@ -45,10 +45,10 @@ class Admission:
         with self._lock:
             return Load(self._total, self._running, self._tokens_per_s)
 
-    def guess(self, rows: Sequence[str | list[int]]) -> int:
-        """Tokens of texts that are not tokenised yet."""
+    def guess(self, rows: Sequence[str | list[int]], longest: int) -> int:
+        """Tokens of texts that are not tokenised yet; one is cut or refused beyond the ``longest``."""
         ratio = self._per_character
-        return sum(1 + (int(len(row) * ratio) if isinstance(row, str) else len(row)) for row in rows)
+        return sum(min(1 + (int(len(row) * ratio) if isinstance(row, str) else len(row)), longest) for row in rows)
 
     def learn(self, rows: Sequence[str | list[int]], tokens: int) -> None:
         """Texts turned out to have so many tokens."""
@@ -58,13 +58,13 @@ class Admission:
             self._per_character += weight * (tokens / characters - self._per_character)
 
     def check(self, flow: str, characters: int) -> None:
-        """Whether a request of that many characters has a chance.
+        """Whether a request of so many characters has a chance. Not all need be text, so a long one gets the benefit of doubt.
 
         Raises:
             ApiError: (429) it has none now.
         """
         with self._lock:
-            self._check(flow, int(characters * self._per_character))
+            self._check(flow, min(int(characters * self._per_character), self._floor))
 
     def enter(self, job: Job, tokens: int) -> None:
         """A job waits, of about so many tokens.

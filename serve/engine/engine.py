@@ -162,7 +162,7 @@ class Engine:
             raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
         target = self._checks.target(question)
         job = Job(question.flow, len(question.rows), started)
-        self._admission.enter(job, self._admission.guess(question.rows))
+        self._admission.enter(job, self._admission.guess(question.rows, target.model.max_tokens))
         try:
             tokens = await self._beside(question.rows, lambda: self._prepare(question, target, job))
         except BaseException:

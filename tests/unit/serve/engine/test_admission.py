@@ -89,9 +89,10 @@ def test_an_empty_queue_takes_any_request() -> None:
 
 
 def test_the_length_of_a_body_tells_whether_it_has_a_chance() -> None:
-    full = admission(most=1_000)
+    full = admission(most=1_000, floor=100)
     full.check("", 10_000_000)
-    enter(full, "", 700)
+    for _ in range(19):
+        enter(full, "", 50)
     full.check("", 100)
     with pytest.raises(ApiError):
         full.check("", 10_000)
@@ -102,5 +103,6 @@ def test_tokens_per_character_are_learned() -> None:
     texts: list[str | list[int]] = ["ab" * 500]
     for _ in range(100):
         learning.learn(texts, 1_000)
-    assert learning.guess(texts) == pytest.approx(1_000, rel=0.02)
-    assert learning.guess([[1, 2, 3]]) == 4
+    assert learning.guess(texts, 2_000) == pytest.approx(1_000, rel=0.02)
+    assert learning.guess([[1, 2, 3]], 2_000) == 4
+    assert learning.guess(texts * 3, 256) == 3 * 256
