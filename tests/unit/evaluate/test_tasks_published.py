@@ -13,6 +13,7 @@ DATA, MODELS = os.environ.get("MTD_RAY_DATA"), os.environ.get("MTD_RAY_MODELS")
 PUBLISHED = {"STSBenchmark": 82.03, "Banking77Classification": 80.04, "SciFact": 64.51}
 
 
+@pytest.mark.timeout(3600)  # SciFact has five thousand documents
 @pytest.mark.skipif(not (DATA and MODELS), reason="MTD_RAY_DATA and MTD_RAY_MODELS name the folders of the data and the models")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_minilm_has_its_published_score(name: str, tmp_path: Path) -> None:
