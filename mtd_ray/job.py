@@ -74,18 +74,23 @@ def connect() -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=False)
-    except ConnectionError:
+    except (ConnectionError, AuthenticationError, RuntimeError) as error:
+        if _lacks_token(error):
+            raise MtdError(
+                "the Ray cluster here asks for a token that this process does not have: export RAY_AUTH_MODE=token, and "
+                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH with the cluster's token"
+            ) from None
+        if not isinstance(error, ConnectionError):
+            raise
         raise MtdError(
             "no Ray cluster is running here: start one with `ray start --head`, or send this job to one with `ray job submit`"
         ) from None
-    except (AuthenticationError, RuntimeError) as error:
-        # Ray wraps what goes wrong while it opens its node in a RuntimeError that quotes it.
-        if isinstance(error, RuntimeError) and AuthenticationError.__name__ not in str(error):
-            raise
-        raise MtdError(
-            "the Ray cluster here asks for a token that this process does not have: export RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN "
-            "or RAY_AUTH_TOKEN_PATH with the cluster's token"
-        ) from None
+
+
+def _lacks_token(error: BaseException) -> bool:
+    """Ray wraps what goes wrong while it opens its node in a RuntimeError that quotes it, and that in a ConnectionError."""
+    name = AuthenticationError.__name__
+    return isinstance(error, AuthenticationError) or name in str(error) or name in str(error.__cause__)
 
 
 def warn_of_scarce_resources(recipe: Recipe) -> None:

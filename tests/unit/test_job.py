@@ -12,6 +12,12 @@ from mtd_ray.objects import ObjectStore
 from tests.tiny_run import tiny_recipe
 
 
+def _failed_to_connect(reason: str) -> ConnectionError:
+    error = ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:6379")
+    error.__cause__ = RuntimeError(reason)
+    return error
+
+
 @pytest.mark.parametrize(
     ("problem", "tells"),
     [
@@ -21,6 +27,8 @@ from tests.tiny_run import tiny_recipe
             RuntimeError("Failed to connect to GCS. Last connection error: … ray.exceptions.AuthenticationError: …"),
             "RAY_AUTH_TOKEN",
         ),
+        (_failed_to_connect("Failed to connect to GCS. … ray.exceptions.AuthenticationError: …"), "RAY_AUTH_TOKEN"),
+        (_failed_to_connect("Failed to connect to GCS. … TimedOut"), "ray start --head"),
     ],
 )
 def test_a_cluster_that_cannot_be_joined_is_told_with_what_to_do(
