@@ -88,7 +88,12 @@ def _prompts(recipe: Recipe) -> Iterator[str]:
         if chosen and chosen not in recipe.student.prompts:
             yield f"evaluate.prompts.{key}: student.prompts has no {chosen!r}; {nearest(chosen, recipe.student.prompts)}"
         known = (*_TYPES, *_named(recipe), *_SIDES)
-        name, _, side = key.rpartition("-") if key.endswith(tuple(f"-{side}" for side in _SIDES)) else (key, "", "")
+        name, _, side = key.rpartition("-")
+        if name in known and key not in known and (sides := difflib.get_close_matches(side, _SIDES, n=1)):
+            if side not in _SIDES:
+                yield f"evaluate.prompts.{key}: no text would get this prompt; did you mean '{name}-{sides[0]}'?"
+            continue
+        name, side = (name, side) if side in _SIDES else (key, "")
         # Any other name may be that of a task in a benchmark.
         if name not in known and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
             meant = "-".join(filter(None, (close[0], side)))
@@ -115,6 +120,8 @@ def _required_shares(recipe: Recipe) -> Iterator[str]:
 
 
 def _required_tasks(recipe: Recipe) -> Iterator[str]:
-    for task in recipe.require.tasks:
+    for task, score in recipe.require.tasks.items():
         if task not in _named(recipe) and not recipe.evaluate.benchmarks:
             yield f"require.tasks.{task}: this task is not measured; {nearest(task, _named(recipe))}"
+        elif 0 < score < 1:
+            yield f"require.tasks.{task}: scores are from 0 to 100, so {score:g} asks for nothing; write {100 * score:g}"
