@@ -13,7 +13,7 @@ from mtd_ray.errors import EvaluationError, RecipeError
 from mtd_ray.evaluate.tasks.catalogue import Known, Selection, catalogue
 from mtd_ray.evaluate.tasks.files import TaskFiles
 from mtd_ray.evaluate.tasks.named import NamedTask, named_task
-from mtd_ray.evaluate.tasks.own import OwnData, own_data, own_tables
+from mtd_ray.evaluate.tasks.own import OwnData, check_own, own_data
 from mtd_ray.evaluate.tasks.pairs import PairsTask
 from mtd_ray.evaluate.tasks.places import tables_of
 from mtd_ray.evaluate.tasks.task import Task
@@ -43,7 +43,8 @@ def tasks_of(store: ObjectStore, recipe: Recipe, manifest: Manifest) -> tuple[Ta
 
 
 def check_tasks(store: ObjectStore, recipe: Recipe) -> None:
-    """Find what :func:`tasks_of` would find wrong, before there is a corpus: reads which files there are, and none of them.
+    """Find what :func:`tasks_of` would find wrong, before there is a corpus: reads which files there are, and of own ones
+    which columns.
 
     Raises:
         EvaluationError: a name is unknown or stands for two tasks, or data in a folder is not there.
@@ -57,7 +58,7 @@ def check_tasks(store: ObjectStore, recipe: Recipe) -> None:
         with ThreadPoolExecutor(_READERS) as readers:
             list(readers.map(folder.check, chosen))
     for config in wanted.own.values():
-        own_tables(config, TaskFiles.at(_absolute(config.path), store))
+        check_own(config, TaskFiles.at(_absolute(config.path), store))
     names = [*pair_names(recipe), *(task.name for task in chosen), *wanted.own]
     _check_names(names)
     if strange := [name for name in recipe.require.tasks if name not in names]:

@@ -84,9 +84,20 @@ class TaskFiles:
         return total.hexdigest()
 
     def columns(self, name: str) -> list[str]:
-        """What a table's columns are called."""
-        with self._files(name)[0].local() as path:
-            return list(pq.read_schema(path).names)
+        """What a table's columns are called. EvaluationError when its first file is damaged."""
+        file = self._files(name)[0]
+        with file.local() as path:
+            try:
+                return list(pq.read_schema(path).names)
+            except (pa.ArrowException, OSError) as error:
+                raise _unreadable(file, error) from None
+
+    def require_columns(self, name: str, wanted: Iterable[str]) -> None:
+        """EvaluationError when a table does not have one of these columns."""
+        there = self.columns(name)
+        for column in wanted:
+            if column not in there:
+                raise EvaluationError(f"{self.where}: {name} has no column {column!r}; {nearest(column, there)}")
 
     def read(self, name: str, columns: Collection[str] | None = None) -> pa.Table:
         """A table's rows, in memory; with ``columns`` only these, those that are not there left out.
@@ -146,4 +157,8 @@ def _read(file: SourceFile, columns: Collection[str] | None) -> pa.Table:
             wanted = None if columns is None else [name for name in parquet.schema_arrow.names if name in columns]
             return parquet.read(columns=wanted)
         except (pa.ArrowException, OSError) as error:
-            raise EvaluationError(f"{file.name} is not a readable Parquet file: {error}") from None
+            raise _unreadable(file, error) from None
+
+
+def _unreadable(file: SourceFile, error: Exception) -> EvaluationError:
+    return EvaluationError(f"{file.name} is not a readable Parquet file: {error}")

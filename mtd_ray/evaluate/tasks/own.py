@@ -66,6 +66,14 @@ def own_tables(config: OwnTask, files: TaskFiles) -> list[str]:
     return [files.require([split], f"{split}.parquet, which a task of type {config.type} needs") for split in kind.splits]
 
 
+def check_own(config: OwnTask, files: TaskFiles) -> None:
+    """EvaluationError when a table is missing, or a column of one that is not retrieval's; reads no rows."""
+    kind = OWN_KINDS[config.type]
+    for table in own_tables(config, files):
+        if kind.texts:
+            files.require_columns(table, (*kind.texts, kind.gold))
+
+
 def _retrieval(files: TaskFiles) -> dict[str, Any]:
     from mtd_ray.evaluate.tasks.retrieval import retrieval_split
 

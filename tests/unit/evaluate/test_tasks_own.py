@@ -17,6 +17,7 @@ from mtd_ray.corpus.files import SourceFile
 from mtd_ray.errors import EvaluationError
 from mtd_ray.evaluate.tasks import OwnData, own_tasks
 from mtd_ray.evaluate.tasks.files import TaskFiles
+from mtd_ray.evaluate.tasks.own import check_own
 from mtd_ray.objects import ObjectStore
 
 Tables = dict[str, dict[str, Sequence[Any]]]
@@ -223,3 +224,25 @@ def test_an_object_is_known_by_its_etag_and_not_downloaded() -> None:
         return TaskFiles("s3://b/mine", {"test": (SourceFile("s3://b/mine/test.parquet", 7, etag=etag),)}).digest(["test"])
 
     assert identity("one") == identity("one") != identity("two")
+
+
+def check(kind: Any, folder: Path) -> None:
+    check_own(OwnTask(type=kind, path=str(folder)), TaskFiles.at(str(folder), ObjectStore(str(folder.parent))))
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_sound_columns_pass_the_check_before_the_start(tmp_path: Path, kind: str) -> None:
+    check(kind, write(tmp_path / "mine", LAYOUTS[kind]))
+
+
+def test_a_missing_column_is_told_before_the_start(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", changed("sts", "test", sentence2=None, sentence_2=["a", "b", "b"]))
+    with pytest.raises(EvaluationError, match=r"mine: test has no column 'sentence2'; did you mean 'sentence_2'\?"):
+        check("sts", folder)
+
+
+def test_a_damaged_table_is_told_before_the_start(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", LAYOUTS["sts"])
+    (folder / "test.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(EvaluationError, match="is not a readable Parquet file"):
+        check("sts", folder)
