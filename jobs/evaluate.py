@@ -38,8 +38,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="+", metavar="RECIPE [key.path=value ...] | A B ...", help="a recipe file, or models")
+    usage = "%(prog)s RECIPE [key.path=value ...]\n       %(prog)s A B [C ...] --task NAME [--benchmark NAME] [options]"
+    parser = argparse.ArgumentParser(usage=usage, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="+", metavar="RECIPE | A B", help="a recipe file, or models")
     models = parser.add_argument_group("comparing models")
     models.add_argument("--task", action="append", default=[], metavar="NAME", help="a task of mteb; may be given several times")
     models.add_argument("--benchmark", action="append", default=[], metavar="NAME", help="a benchmark of mteb; likewise")

@@ -84,7 +84,10 @@ def published_files(store: ObjectStore, prefix: str) -> dict[str, str]:
     """
     manifest = store.find(f"{prefix}/{_MANIFEST}")
     if manifest is None:
-        raise StorageError(f"{store.url}/{prefix} holds no published model: run the export step first")
+        raise StorageError(
+            f"{store.url}/{prefix} holds no published model: finish the run with jobs/distill.py first (a recipe with another "
+            "corpus, teacher, student or stage is another run)"
+        )
     # Folders published by earlier versions list the card too.
     return {name: entry["sha256"] for name, entry in json.loads(manifest)["files"].items() if name != _CARD}
 
