@@ -17,7 +17,8 @@ _SWEEP_FROM = 64
 class _Flow:
     """The waiting jobs of one who asks. Its tag is the service that it had, on the queue's clock; its jobs' tags are on its own."""
 
-    def __init__(self, number: int, tag: float) -> None:
+    def __init__(self, name: str, number: int, tag: float) -> None:
+        self.name = name
         self.number = number
         self.tag = tag
         self.jobs = 0
@@ -60,7 +61,6 @@ class _Flow:
         """What was drawn and not taken waits again."""
         for number, job in self._touched:
             job.drawn = 0
-            job.waiting = [item for item in job.waiting if not item.taken]
             if job.waiting:
                 heappush(self._waiting, (job.tag, number, job))
             else:
@@ -98,10 +98,12 @@ class FairQueue:
         self._urgent_after_s = urgent_after_s
         self._numbers = count()
         self._flows: dict[str, _Flow] = {}
+        self._order: list[tuple[float, int, _Flow]] = []
+        self._drawn: list[_Flow] = []
         self._oldest: deque[Job] = deque()
         self._clock = 0.0
         self._out_of_turn = False
-        self._gone = 0
+        self._done = 0
 
     def __bool__(self) -> bool:
         return bool(self._oldest)
@@ -110,7 +112,8 @@ class FairQueue:
         """Take a job with waiting items."""
         flow = self._flows.get(job.flow)
         if flow is None:
-            flow = self._flows[job.flow] = _Flow(next(self._numbers), self._clock)
+            flow = self._flows[job.flow] = _Flow(job.flow, next(self._numbers), self._clock)
+            heappush(self._order, (flow.tag, flow.number, flow))
         flow.push(next(self._numbers), job)
         self._oldest.append(job)
 
@@ -122,32 +125,38 @@ class FairQueue:
         """
         while self._oldest and (self._oldest[0].over or not self._oldest[0].waiting):
             self._oldest.popleft()
+            self._done -= 1
         if not self._oldest:
-            self._flows.clear()
+            self.clear()
             return []
         self._out_of_turn = not self._out_of_turn and now - self._oldest[0].arrived > self._urgent_after_s
         found = self._looked_ahead(self._by_age() if self._out_of_turn else self._by_tag())
-        if not found:
-            return []
-        batch = [found[place] for place in self._choose(found[0].model, [item.tokens for item in found])]
+        chosen = self._choose(found[0].model, [item.tokens for item in found]) if found else []
+        batch = [found[place] for place in chosen]
         self._serve(batch)
+        self._put_back()
+        self._sweep()
         return batch
 
     def forget(self) -> None:
         """A job is over that may still wait here. Its memory is freed when it is due, or once half of the jobs are such."""
-        self._gone += 1
-        if self._gone > max(len(self._oldest) // 2, _SWEEP_FROM):
-            self._gone = 0
-            self._oldest = deque(job for job in self._oldest if not job.over and job.waiting)
-            for flow in self._flows.values():
-                flow.sweep()
+        self._done += 1
+        self._sweep()
 
     def clear(self) -> list[Job]:
         """Give up all jobs; returns them."""
         jobs = list(self._oldest)
         self._oldest.clear()
         self._flows.clear()
+        self._order, self._drawn, self._done = [], [], 0
         return jobs
+
+    def _sweep(self) -> None:
+        if self._done > max(len(self._oldest) // 2, _SWEEP_FROM):
+            self._done = 0
+            self._oldest = deque(job for job in self._oldest if not job.over and job.waiting)
+            for flow in self._flows.values():
+                flow.sweep()
 
     def _looked_ahead(self, items: Iterator[Item]) -> list[Item]:
         first = next(items, None)
@@ -168,15 +177,22 @@ class FairQueue:
                 yield from job.waiting
 
     def _by_tag(self) -> Iterator[Item]:
-        heap = [(flow.tag, flow.number, flow) for flow in self._flows.values()]
-        heapify(heap)
-        while heap:
-            tag, number, flow = heap[0]
+        opened: list[tuple[float, int, _Flow]] = []
+        while self._order or opened:
+            if self._order and (not opened or self._order[0] < opened[0]):
+                tag, number, flow = heappop(self._order)
+                if tag < flow.tag:  # it was served out of turn meanwhile
+                    heappush(self._order, (flow.tag, number, flow))
+                else:
+                    self._drawn.append(flow)
+                    heappush(opened, (tag, number, flow))
+                continue
+            tag, number, flow = opened[0]
             item = flow.draw()
             if item is None:
-                heappop(heap)
+                heappop(opened)
                 continue
-            heapreplace(heap, (tag + item.tokens, number, flow))
+            heapreplace(opened, (tag + item.tokens, number, flow))
             yield item
 
     def _serve(self, batch: Sequence[Item]) -> None:
@@ -186,11 +202,18 @@ class FairQueue:
             flow.tag += item.tokens
             flow.serve(item)
             self._clock += item.tokens / len(self._flows)
-        if self._out_of_turn:
-            for job in {id(item.job): item.job for item in batch}.values():
-                job.waiting = [item for item in job.waiting if not item.taken]
-        for flow in self._flows.values():
+        for job in {id(item.job): item.job for item in batch}.values():
+            job.waiting = [item for item in job.waiting if not item.taken]
+            self._done += not job.waiting
+
+    def _put_back(self) -> None:
+        """Flows that were drawn from wait again."""
+        for flow in self._drawn:
             flow.put_back()
-        self._flows = {name: flow for name, flow in self._flows.items() if flow.jobs}
-        if self._flows:
-            self._clock = max(self._clock, min(flow.tag for flow in self._flows.values()))
+            if flow.jobs:
+                heappush(self._order, (flow.tag, flow.number, flow))
+            else:
+                del self._flows[flow.name]
+        self._drawn = []
+        if self._order:
+            self._clock = max(self._clock, self._order[0][0])

@@ -223,6 +223,7 @@ class Worker:
         for item in group:
             if not item.job.over:
                 self._end(item.job, ApiError(f"the model failed on input {item.index}; leave it out", status=500, param="input"))
+                self._queue.forget()
 
     def _end(self, job: Job, error: ApiError) -> None:
         job.over, job.error = True, error

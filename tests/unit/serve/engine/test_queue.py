@@ -162,3 +162,18 @@ async def test_mixed_lengths_take_little_padding() -> None:
         for _ in batch:
             waiting.push(next(jobs))
     assert tokens / padded > 0.9
+
+
+@in_a_loop
+async def test_jobs_that_are_done_are_not_kept_behind_one_that_waits() -> None:
+    waiting = queue()
+    waiting.push(job([500] * 2_000, flow="bulk"))
+    for number in range(500):
+        for _ in range(10):
+            waiting.push(job([50], flow=f"user {number}"))
+        waiting.take(0.0)
+    while len(waiting._flows) > 1:
+        waiting.take(0.0)
+    assert waiting
+    assert len(waiting._oldest) < 100
+    assert len(waiting._order) == 1
