@@ -24,10 +24,12 @@ class WorkReport:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._asked, self._computed_s = clock(), 0.0
+        self._asked, self._told_s = clock(), 0.0
 
     def since_last(self, *, computed_s: float, queued_tokens: int, tokens_per_s: float) -> dict[str, float]:
         """The share of the time since the last call that was computed, and how long what waits would take.
+
+        A pass counts when it has ended, also what of it was before the last call: more than the time since then is told the next time.
 
         Args:
             computed_s: seconds of forward passes since the replica started.
@@ -35,10 +37,11 @@ class WorkReport:
             tokens_per_s: how fast they are computed; 0 when that is not known yet.
         """
         now = self._clock()
-        passed_s, more_s = now - self._asked, computed_s - self._computed_s
-        self._asked, self._computed_s = now, computed_s
+        passed_s = now - self._asked
+        told_s = min(computed_s - self._told_s, passed_s)
+        self._asked, self._told_s = now, self._told_s + told_s
         return {
-            BUSY: min(1.0, more_s / passed_s) if passed_s > 0 else 0.0,
+            BUSY: told_s / passed_s if passed_s > 0 else 0.0,
             QUEUED_S: queued_tokens / tokens_per_s if tokens_per_s > 0 else 0.0,
         }
 

@@ -71,6 +71,13 @@ def test_a_replica_reports_its_work_since_it_was_last_asked() -> None:
     assert report.since_last(computed_s=3.0, queued_tokens=9, tokens_per_s=0.0) == {BUSY: 0.0, QUEUED_S: 0.0}
 
 
+def test_a_pass_longer_than_the_time_between_two_questions_is_told_whole() -> None:
+    times = iter([0.0, 10.0, 20.0, 30.0])
+    report = WorkReport(clock=lambda: next(times))
+    told = [report.since_last(computed_s=computed_s, queued_tokens=0, tokens_per_s=1.0)[BUSY] for computed_s in (0.0, 16.0, 16.0)]
+    assert told == [0.0, 1.0, 0.6]
+
+
 def test_the_module_needs_nothing_of_the_project_or_of_ray() -> None:
     script = (
         "import sys, serve.autoscaling; sys.exit(any(name.split('.')[0] in ('ray', 'mtd_ray', 'torch') for name in sys.modules))"
