@@ -34,9 +34,11 @@ _TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
 KEEP_ALIVE_S = 20
 _HEARD_OF_S = 5
 
-_REPLICA = {
+_BOTH = {
     # The model has a thread of its own: a second event loop for the HTTP application would only add a hop to every request.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    # A proxy that is not up in time is killed, and what started Serve fails. On a busy machine it takes longer than Ray's 5 s.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
 
 _HAPROXY = {
@@ -74,7 +76,7 @@ def haproxy() -> str | None:
 
 def variables() -> dict[str, str]:
     """For the nodes of a cluster: HAProxy's where it is installed on this one, else those for Ray's proxy."""
-    return _REPLICA | _HAPROXY if haproxy() else dict(_REPLICA)
+    return _BOTH | _HAPROXY if haproxy() else dict(_BOTH)
 
 
 def check_deadline(deadline_s: float, environment: Mapping[str, str]) -> None:
