@@ -119,7 +119,7 @@ def _application(options: Options, port: int) -> Iterator[str]:
             with suppress(RayError, TimeoutError):  # a replica that is gone has nothing to answer
                 running.drain.remote().result(timeout_s=_DRAIN_S)
             serve.delete(_APPLICATION)  # returns when the last answer is sent
-    except RuntimeError as error:
+    except (RuntimeError, RayError) as error:
         raise MtdError(f"{options.folder} cannot be served: {error}") from None
     finally:
         serve.shutdown()
