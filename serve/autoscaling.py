@@ -29,7 +29,7 @@ class WorkReport:
     def since_last(self, *, computed_s: float, queued_tokens: int, tokens_per_s: float) -> dict[str, float]:
         """The share of the time since the last call that was computed, and how long what waits would take.
 
-        A pass counts when it has ended, also what of it was before the last call: more than the time since then is told the next time.
+        A pass counts when it has ended: what of it is more than the time since the last call is told the next time.
 
         Args:
             computed_s: seconds of forward passes since the replica started.
