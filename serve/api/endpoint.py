@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic
+from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,6 +20,9 @@ from serve.wire.faults import ApiError
 from serve.wire.fields import Asked, read
 
 _LOG = logging.getLogger(__name__)
+# Which student answered, ``NAME`` or ``NAME@VERSION``, percent-encoded: text-embeddings-inference's answers have no room for it in
+# their body.
+_MODEL_HEADER = b"x-model"
 # A thread is woken in the time in which so many vectors are written; more would keep other requests waiting.
 _INLINE_VECTORS = 32
 
@@ -50,7 +54,7 @@ class Endpoint(ABC, Generic[Asked]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await self._answer(scope, receive)
+            body, model = await self._answer(scope, receive)
         except ApiError as fault:
             refusal, status = self.refusal(fault)
             await send_json(send, refusal, status, fault.headers)
@@ -60,9 +64,10 @@ class Endpoint(ABC, Generic[Asked]):
             _LOG.exception("%s failed", scope["path"])
             await send_json(send, *self.refusal(failed()))
         else:
-            await send_json(send, body)
+            await send_json(send, body, headers=[(_MODEL_HEADER, quote(model, safe="/@").encode())])
 
-    async def _answer(self, scope: Scope, receive: Receive) -> bytes:
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, str]:
+        """The answer, and which student gave it."""
         with self._counted():
             owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
         self._engine.admit(announced(scope), owner)
@@ -71,8 +76,8 @@ class Endpoint(ABC, Generic[Asked]):
             question = self.question(asked, owner)
         answer = await while_connected(self._engine.answer(question), receive)
         if len(answer.vectors) <= _INLINE_VECTORS:
-            return self.body(answer, asked)
-        return await asyncio.to_thread(self.body, answer, asked)
+            return self.body(answer, asked), answer.model
+        return await asyncio.to_thread(self.body, answer, asked), answer.model
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, TypeVar
@@ -53,7 +53,7 @@ class Engine:
         input_ids: what token ids of clients are taken for, see :mod:`serve.engine.input_ids`.
 
     Attributes:
-        models: what is served, in the order of the names.
+        models: what is served: every name, described by its first version, followed by its versions.
         metrics: for Prometheus.
 
     Raises:
@@ -72,8 +72,7 @@ class Engine:
         if not models:
             raise MtdError("an engine needs at least one model")
         self.limits = limits
-        names = dict.fromkeys(model.name for model in models.values())
-        self.models = [_described(next(model for model in models.values() if model.name == name)) for name in names]
+        self.models = list(_described(models))
         self._checks = Checks(models, limits, choose, input_ids=input_ids)
         self._served = dict(models)
         self._admission = Admission(limits, _FIRST_PASSES * max(model.batch_tokens for model in models.values()))
@@ -230,10 +229,16 @@ class Engine:
         return (_LOOKAHEAD_PACKED if model.packs else _LOOKAHEAD_PADDED) * model.batch_tokens
 
 
-def _described(model: ServedModel) -> Description:
+def _described(models: Mapping[str, ServedModel]) -> Iterator[Description]:
+    for name in dict.fromkeys(model.name for model in models.values()):
+        keys = [key for key, model in models.items() if model.name == name]
+        yield from (_description(models[key], called) for called, key in ({name: keys[0]} | {key: key for key in keys}).items())
+
+
+def _description(model: ServedModel, called: str) -> Description:
     prefix = next((size - 1 for size in model.sizes if size > 1 and size - 1 not in model.sizes), None)
     return Description(
-        name=model.name,
+        name=called,
         sizes=model.sizes,
         any_size=prefix is not None and model.is_size(prefix),
         default_size=model.default_size,

@@ -96,6 +96,18 @@ def test_the_model_says_what_it_can_do(client: TestClient) -> None:
     assert client.get("/v1/models/an/owner's").status_code == 404
 
 
+def test_every_version_is_described_and_named_in_its_answers(exported: Path, tiny: ServedModel) -> None:
+    other = ServedModel.load(exported, name="tiny", device="cpu", batch_tokens=64)
+    engine = Engine({"tiny@é": tiny, "tiny@2": other}, limits=Limits())
+    with TestClient(create_api(engine)) as client:
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["tiny", "tiny@é", "tiny@2"]
+        assert client.get("/v1/models/tiny@2").json()["dimensions"] == [16, 48]
+        asked = client.post("/v1/embeddings", json={"input": "sum", "model": "tiny@2"})
+        assert asked.headers["x-model"] == asked.json()["model"] == "tiny@2"
+        assert client.post("/embed", json={"inputs": "sum"}).headers["x-model"] == "tiny@%C3%A9"
+    engine.close()
+
+
 def test_text_embeddings_inference_s_routes_answer_its_clients(client: TestClient, reference: SentenceTransformer) -> None:
     answer = client.post("/embed", json={"inputs": TEXTS, "truncate": True, "truncation_direction": "right"})
     np.testing.assert_allclose(answer.json(), reference.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
