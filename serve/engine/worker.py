@@ -19,6 +19,7 @@ from serve.engine.delivery import Delivery, Probe
 from serve.engine.metrics import Metrics
 from serve.engine.priority import lower_priority
 from serve.engine.queue import FairQueue
+from serve.engine.speed import full_pass
 from serve.engine.work import Item, Job, Vector
 from serve.wire.faults import ApiError
 
@@ -34,8 +35,6 @@ class _Notice:
 
 
 _GONE, _CLOSE = _Notice(), _Notice()
-
-_USUAL_TOKENS = 64
 
 
 class Worker:
@@ -123,12 +122,8 @@ class Worker:
     def _measure(self) -> None:
         """Tell admission how fast the models are, before anything is admitted."""
         try:
-            for key, model in self._models.items():
-                ids = model.cut(model.tokenize(["ok " * _USUAL_TOKENS])[0])
-                rows = max(model.batch_tokens // len(ids), 1)
-                started = perf_counter()
-                self._models[key].embed([ids] * rows, [model.default_size] * rows)
-                self._admission.measured(len(ids) * rows, perf_counter() - started)
+            for model in self._models.values():
+                self._admission.measured(*full_pass(model))
         except Exception:
             _LOG.exception("the model does not compute a full batch")
         finally:

@@ -132,7 +132,9 @@ def test_after_the_deadline_a_question_fails_and_its_texts_are_not_computed(star
 
     async def ask() -> None:
         watched.passing.clear()
-        faults = await asyncio.gather(failure(engine, asked(["sum"])), failure(engine, asked(["sort the list"])))
+        first = asyncio.create_task(failure(engine, asked(["sum"])))
+        await until(lambda: bool(watched.batches))
+        faults = await asyncio.gather(first, failure(engine, asked(["sort the list"])))
         assert [fault.status for fault in faults] == [504, 504]
         assert "0.2 s" in faults[0].message
         assert engine.load().queued_tokens == 0
