@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -16,7 +18,7 @@ from serve.engine.limits import Limits
 from serve.options import Options
 from serve.proxy import KEEP_ALIVE_S, check_deadline
 from serve.ray_metrics import RayMetrics
-from serve.students import load_students
+from serve.students import contents_of, load_students
 from serve.versions import Versions
 
 _ALIVE_TIMEOUT_S = 30.0
@@ -41,11 +43,12 @@ _LEAVING_S = KEEP_ALIVE_S + 30.0  # that a replica may take to end, beyond the d
 class Embeddings:
     """One replica."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, contents: Mapping[str, str] | None = None) -> None:
         check_deadline(options.limits.deadline_s, os.environ)
         keys = None if options.keys is None else Keys.resolve(options.keys)
         self._engine = Engine(
-            load_students(options),
+            # A process that asked Ray for no GPU sees all of its machine's.
+            load_students(options, contents=contents, default_device=None if ray.get_gpu_ids() else "cpu"),
             limits=options.limits,
             cache_bytes=options.cache_mb * 1024 * 1024,
             choose=Versions(options.served).choose,
@@ -83,6 +86,6 @@ class Embeddings:
 
 
 def build(options: Options) -> Application:
-    """The application; ``serve run serve.app:build folder=…`` calls this."""
+    """The application, with the students that are there now: a replica that finds others in their place does not start."""
     leaving_s = options.limits.deadline_s + _LEAVING_S
-    return Embeddings.options(graceful_shutdown_timeout_s=leaving_s).bind(options)  # type: ignore[attr-defined]
+    return Embeddings.options(graceful_shutdown_timeout_s=leaving_s).bind(options, contents_of(options))  # type: ignore[attr-defined]

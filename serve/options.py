@@ -11,11 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from mtd_ray.config import SecretRef
 from serve.engine.input_ids import Meaning
 from serve.engine.limits import Limits
-from serve.source import default_name
 
 Name = Annotated[str, Field(pattern=r"^[^@\s]+$", max_length=200)]
 Backend = Literal["torch", "openvino-int8"]
+_STUDENT = "student"  # the folder of a run that holds it
 _SHORT = ("folder", "name", "device", "dtype", "backend", "batch_tokens")
+
+
+def default_name(place: str) -> str:
+    """What clients call the model unless told otherwise: the run's name, or the folder's."""
+    parts = [part for part in place.rstrip("/").split("/") if part]
+    return parts[-2] if len(parts) > 1 and parts[-1] == _STUDENT and parts[-2] != "." else parts[-1]
 
 
 class _Options(BaseModel):
@@ -43,7 +49,7 @@ class ModelOptions(_Options):
         folder: the exported student: a folder on the serving node, or the ``s3://`` URL of a run.
         name: what clients call it; by default the run's or the folder's name.
         versions: instead of ``folder``, several students side by side in each replica; ``name`` must then be given.
-        device: a torch device; by default a GPU when the replica has one.
+        device: a torch device; by default a GPU when the replica asked Ray for one.
         dtype: numbers that the model computes with; vectors are float32 whatever it is.
         backend: ``openvino-int8`` for 8-bit arithmetic on a CPU.
         batch_tokens: tokens of one forward pass; by default what is fastest on the device.
@@ -84,7 +90,7 @@ class ModelOptions(_Options):
 
 
 class Options(_Options):
-    """What ``serve run serve.app:build`` and the ``args`` of ``config.yaml`` take.
+    """What the ``args`` of ``config.yaml`` take.
 
     One student alone is described by ``folder``, ``name``, ``device``, ``dtype``, ``backend`` and ``batch_tokens`` themselves.
 

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtd_ray.config import fingerprint
 from mtd_ray.embed.options import EmbedOptions
 from mtd_ray.encoder.prompts import prompt_for
 from mtd_ray.errors import MtdError
-from mtd_ray.fetched import fetched_student
-from mtd_ray.objects import ObjectStore
+from mtd_ray.fetched import folder_content, student_folder
 
 if TYPE_CHECKING:
     from mtd_ray.encoder import Encoder
-
-_STUDENT = "student"
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,10 @@ def find_student(place: str, options: EmbedOptions) -> Student:
     Raises:
         MtdError: it is not there or damaged, or has no such size or prompt.
     """
-    folder = _folder(place)
+    folder = student_folder(place)
     size, head = _size_and_head(folder, options.size)
-    return Student(place if place.startswith("s3://") else str(folder), _content(folder), size, head, _prompt(folder, options))
+    everywhere = place if place.startswith("s3://") else str(folder)
+    return Student(everywhere, folder_content(folder), size, head, _prompt(folder, options))
 
 
 def open_encoder(student: Student, options: EmbedOptions) -> Encoder:
@@ -58,39 +55,18 @@ def open_encoder(student: Student, options: EmbedOptions) -> Encoder:
     """
     from mtd_ray.encoder import Encoder
 
-    folder = _folder(student.place)
-    if _content(folder) != student.content:
+    folder = student_folder(student.place)
+    if folder_content(folder) != student.content:
         raise MtdError(f"{student.place} is another student than when this began, or a machine has another copy: run it again")
     return Encoder.load(
         str(folder),
         max_tokens=None,
         head=student.head,
+        device=None if options.gpus else "cpu",  # a worker that asked Ray for no GPU sees all of its machine's
         dtype=options.compute_dtype,
         backend=options.backend,
         batch_tokens=options.batch_tokens,
     )
-
-
-def _folder(place: str) -> Path:
-    """The folder itself, or a copy of what is published at a URL."""
-    if not place.startswith("s3://"):
-        folder = Path(place).expanduser().resolve()
-        if not (folder / "modules.json").is_file():
-            raise MtdError(
-                f"{folder} is not an exported student: it has no modules.json; give its folder, or the s3:// URL of a run"
-            )
-        return folder
-    store, prefix = ObjectStore(place), _STUDENT
-    if not store.exists(f"{prefix}/manifest.json"):
-        above, _, prefix = place.rstrip("/").rpartition("/")
-        store = ObjectStore(above)
-    return fetched_student(store, prefix)
-
-
-def _content(folder: Path) -> str:
-    from mtd_ray.encoder.files import content_of
-
-    return fingerprint(content_of(folder))
 
 
 def _size_and_head(folder: Path, wanted: int | None) -> tuple[int, int]:

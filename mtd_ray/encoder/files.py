@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mtd_ray.digests import sha256_of
 from mtd_ray.encoder.models import locate_model
@@ -36,8 +36,14 @@ def local_copy(model: str, revision: str | None = None) -> Path:
     return Path(folder)
 
 
+def decides_vectors(name: str) -> bool:
+    """Whether a file of a model's folder, by its path in there, may decide its vectors."""
+    path = PurePosixPath(name)
+    return path.suffix in _SUFFIXES and not any(path.match(pattern) for pattern in _OTHER_BACKENDS)
+
+
 def content_of(folder: Path) -> dict[str, str]:
     """File → sha256, of all files in a model's folder that may decide its vectors."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix in _SUFFIXES and path.is_file()]
-    wanted = [path for path in paths if not any(path.relative_to(folder).match(pattern) for pattern in _OTHER_BACKENDS)]
-    return dict(zip((path.relative_to(folder).as_posix() for path in wanted), sha256_of(wanted), strict=True))
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    wanted = [name for name in names if decides_vectors(name)]
+    return dict(zip(wanted, sha256_of([folder / name for name in wanted]), strict=True))

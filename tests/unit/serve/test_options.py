@@ -7,7 +7,21 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from serve.options import Options
+from serve.options import Options, default_name
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("out/quickstart/student", "quickstart"),
+        ("s3://bucket/team/runs/quickstart-1a2b/student/", "quickstart-1a2b"),
+        ("s3://bucket/team/runs/quickstart-1a2b", "quickstart-1a2b"),
+        ("/models/mine", "mine"),
+        ("student", "student"),
+    ],
+)
+def test_a_student_is_called_after_its_run_or_folder(place: str, name: str) -> None:
+    assert default_name(place) == name
 
 
 def test_the_short_form_is_one_model() -> None:

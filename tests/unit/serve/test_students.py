@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from mtd_ray.errors import MtdError
 from serve.options import Options
-from serve.students import load_students
+from serve.students import contents_of, load_students
+from tests.tiny_export import tiny_export
 
 
 def options(**model: Any) -> Options:
@@ -30,3 +32,17 @@ def test_a_prompt_can_stand_for_an_input_type(exported: Path) -> None:
 def test_a_prompt_that_the_student_lacks_is_told(exported: Path) -> None:
     with pytest.raises(MtdError, match="has no prompt 'passage'; its prompts: query"):
         load_students(options(folder=str(exported), input_types={"document": "passage"}))
+
+
+def test_a_student_that_was_replaced_is_not_served_beside_the_first(tmp_path: Path) -> None:
+    place = str(tiny_export(tmp_path / "tiny", tmp_path / "bert"))
+    deployed = contents_of(options(folder=place))
+    assert load_students(options(folder=place), contents=deployed).keys() == {"student"}
+    shutil.rmtree(place)
+    tiny_export(Path(place), tmp_path / "other-bert", seed=5)
+    with pytest.raises(MtdError, match=f"{place} holds another student than when the service was deployed"):
+        load_students(options(folder=place), contents=deployed)
+
+
+def test_what_cannot_be_read_where_it_is_deployed_is_not_pinned(tmp_path: Path) -> None:
+    assert contents_of(options(folder=str(tmp_path / "only-on-replicas"))) == {}
