@@ -93,7 +93,7 @@ class Service:
         ours = {process.pid: process for process in self._cluster.processes()} | {
             process.pid: process for process in self._node.processes()
         }
-        alive = [replica for replica in running if replica["pid"] in ours]
+        alive = [replica for replica in running if replica.get("pid") in ours]
         if len(alive) < 2:
             return None
         victim = self._chance.choice(alive)
@@ -103,7 +103,7 @@ class Service:
     def remove_node(self) -> int:
         """SIGKILL all of the node that is not the head; returns how many replicas were there."""
         ours = {process.pid for process in self._node.processes()}
-        lost = sum(replica["pid"] in ours for replica in self._replicas())
+        lost = sum(replica.get("pid") in ours for replica in self._replicas())
         self._node.kill()
         return lost
 
