@@ -16,6 +16,8 @@ from mtd_ray.encoder.inputs import token_limit
 from mtd_ray.errors import MtdError
 
 _FEW_IDS = 8
+# The two ids at each end of a piece, read alone, may become so many; ids this far behind a cut do not depend on what follows.
+_MOST_SHIFT = 16
 _SAMPLE = "Tokenizers that cannot write down unhyphenated words, 12.5 % of them, don't matter."
 
 
@@ -97,10 +99,19 @@ class Tokens:
         again = self._again(text)
         return again == text or (len(text) > _FEW_IDS and _holds(again, text[2:-2])) or not self._reads_back
 
+    def part(self, ids: Sequence[int]) -> list[int]:
+        """What of a text's ids is enough to :meth:`complete` and :meth:`cut` it: a little more than the limit."""
+        enough = self.limit + _MOST_SHIFT
+        if len(ids) <= enough:
+            return list(ids)
+        text = self._text_of(ids)
+        return text[-enough:] if self._cuts_left else text[:enough]
+
     def _again(self, ids: list[int]) -> list[int]:
         """How the text that ids stand for is read, without special tokens around it."""
-        text = self._tokenizer.decode(ids, skip_special_tokens=False)
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        # As batches of one: those let other threads run.
+        texts = self._tokenizer.decode_batch([ids], skip_special_tokens=False)
+        return list(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)[0].ids)
 
     def _text_of(self, ids: Sequence[int]) -> list[int]:
         """Without the special tokens around them, if they are there."""
@@ -123,7 +134,9 @@ class Tokens:
 
 
 def _holds(ids: list[int], part: list[int]) -> bool:
-    return any(ids[start : start + len(part)] == part for start in range(len(ids) - len(part) + 1))
+    """Whether a part of a text stands in it, near its beginning."""
+    shifts = range(min(len(ids) - len(part), _MOST_SHIFT) + 1)
+    return any(ids[start : start + len(part)] == part for start in shifts)
 
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -46,6 +46,7 @@ class Checks:
         input_ids: Meaning = "own",
     ) -> None:
         self._read_ids = reader_of(input_ids)
+        self._ids_are_own = input_ids == "own"
         self._models = dict(models)
         self._limits = limits
         self._by_name: dict[str, str] = {}
@@ -63,6 +64,7 @@ class Checks:
         key = self._key(question.model, question.flow)
         model = self._models[key]
         self._check_rows(question.rows)
+        self._check_ids(question, model)
         return Target(key, model, _size(model, question.size), _prompt(model, question.prompt_name, question.input_type))
 
     def ids(self, question: Question, target: Target) -> list[list[int]]:
@@ -76,17 +78,10 @@ class Checks:
             if len(ids) <= model.max_tokens:
                 continue
             if not question.truncate:
-                raise ApiError(
-                    f"input {index} has {len(ids)} tokens; this model reads at most {model.max_tokens}. "
-                    'Shorten it, or send "truncate": true to have the beginning embedded',
-                    param="input",
-                    code="context_length_exceeded",
-                )
+                raise _too_long(index, str(len(ids)), model)
             rows[index] = model.cut(ids)
         if (total := sum(map(len, rows))) > self._limits.max_request_tokens:
-            raise ApiError(
-                f"the inputs have {total} tokens together; one request may hold {self._limits.max_request_tokens}", param="input"
-            )
+            raise self._too_many(str(total))
         return rows
 
     def _key(self, name: str | None, flow: str) -> str:
@@ -111,6 +106,23 @@ class Checks:
             if not row:
                 raise ApiError(f"input {index} is an empty text", param="input")
 
+    def _check_ids(self, question: Question, model: ServedModel) -> None:
+        """Ids are counted before anything is read."""
+        counts = {index: len(row) for index, row in enumerate(question.rows) if not isinstance(row, str)}
+        if self._ids_are_own and not question.truncate:
+            for index, count in counts.items():
+                if count > model.max_tokens:
+                    raise _too_long(index, str(count), model)
+        if (total := sum(min(count, model.max_tokens) for count in counts.values())) > self._limits.max_request_tokens:
+            raise self._too_many(str(total))
+
+    def _too_many(self, tokens: str) -> ApiError:
+        return ApiError(
+            f"the inputs have {tokens} tokens together; one request may hold {self._limits.max_request_tokens}",
+            param="input",
+            code="request_too_long",
+        )
+
     def _tokenized(self, rows: Sequence[str | list[int]], target: Target) -> list[list[int]]:
         texts = [row for row in rows if isinstance(row, str)]
         if len(texts) == len(rows):
@@ -118,6 +130,15 @@ class Checks:
         read = iter(target.model.tokenize(texts, target.prompt) if texts else [])
         given = iter(self._read_ids(target.model, [row for row in rows if not isinstance(row, str)], target.prompt))
         return [next(read) if isinstance(row, str) else next(given) for row in rows]
+
+
+def _too_long(index: int, tokens: str, model: ServedModel) -> ApiError:
+    return ApiError(
+        f"input {index} has {tokens} tokens; this model reads at most {model.max_tokens}. "
+        'Shorten it, or send "truncate": true to have the beginning embedded',
+        param="input",
+        code="context_length_exceeded",
+    )
 
 
 def _size(model: ServedModel, size: int | None) -> int:

@@ -43,6 +43,7 @@ def reader_of(meaning: Meaning) -> Reader:
 
 
 def _own(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
+    rows = [model.part(row) for row in rows]
     read = model.from_ids(rows, prompt)
     for index, row in enumerate(rows):
         if not model.is_reading(row):

@@ -131,6 +131,10 @@ class ServedModel:
                 )
         return [self._tokens.complete(row, prompt) for row in rows]
 
+    def part(self, ids: Sequence[int]) -> list[int]:
+        """What of a text's ids is enough to read the text and cut it; longer than :attr:`max_tokens` if the text is."""
+        return self._tokens.part(ids)
+
     def is_reading(self, ids: Sequence[int]) -> bool:
         """Whether ids of the vocabulary are how this model's tokenizer reads some text."""
         return self._tokens.is_reading(ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import pytest
 import tiktoken
 
@@ -62,3 +64,27 @@ def test_a_vocabulary_that_cannot_be_had_is_told_at_the_start(tiny: ServedModel,
     monkeypatch.setattr(tiktoken, "get_encoding", unreachable)
     with pytest.raises(MtdError, match="TIKTOKEN_CACHE_DIR"):
         Checks({"tiny": tiny}, Limits(), input_ids="cl100k_base")
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+def test_however_many_ids_are_foreign_they_are_refused_at_once(tiny: ServedModel, truncate: bool) -> None:
+    (whole, letter) = (tiny.tokenize([text])[0] for text in ("a", "bs"))
+    checks = Checks({"tiny": tiny}, Limits())
+    question = Question(None, [[whole[1], letter[2]] * 150_000], None, truncate=truncate)
+    started = perf_counter()
+    with pytest.raises(ApiError):
+        checks.ids(question, checks.target(question))
+    assert perf_counter() - started < 0.1
+
+
+def test_ids_of_a_text_that_is_cut_are_read_as_the_text(tiny: ServedModel) -> None:
+    checks = Checks({"tiny": tiny}, Limits())
+    text = "sort the list of numbers " * 200
+    (ids,) = tiny.tokenize([text])
+    for prompt_name in (None, "query"):
+        read = [
+            checks.ids(question, checks.target(question))[0]
+            for row in (text, ids, ids[1:-1])
+            for question in [Question(None, [row], None, prompt_name, truncate=True)]
+        ]
+        assert read[0] == read[1] == read[2]
