@@ -45,7 +45,7 @@ class Embeddings:
 
     def __init__(self, options: Options, contents: Mapping[str, str] | None = None) -> None:
         check_deadline(options.limits.deadline_s, os.environ)
-        keys = None if options.keys is None else Keys.resolve(options.keys)
+        self._keys = None if options.keys is None else Keys.resolve(options.keys)
         self._engine = Engine(
             # A process that asked Ray for no GPU sees all of its machine's.
             load_students(options, contents=contents, default_device=None if ray.get_gpu_ids() else "cpu"),
@@ -54,7 +54,7 @@ class Embeddings:
             choose=Versions(options.served).choose,
             input_ids=options.input_ids,
         )
-        self._api = create_api(self._engine, keys=keys)
+        self._api = create_api(self._engine, keys=self._keys)
         self._draining = False
         self._work = WorkReport()
         self._metrics = RayMetrics(self._engine.metrics.registry, counter=Counter, gauge=Gauge)
@@ -65,6 +65,8 @@ class Embeddings:
     async def check_health(self) -> None:
         """Called by Serve, at first before the replica gets requests: warms the models up, later proves that they still answer."""
         self._metrics.carry()
+        if self._keys is not None:
+            await asyncio.to_thread(self._keys.renew)
         if not self._draining:
             await self._engine.check_alive(_ALIVE_TIMEOUT_S)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -54,10 +55,53 @@ def test_others_are_refused_and_told_how_to_send_a_key(headers: list[tuple[bytes
 
 def test_keys_come_from_a_secret_one_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_KEYS", f"{FIRST}\n\n  {SECOND}\r\n")
-    assert repr(Keys.resolve("env:SERVICE_KEYS")) == "Keys(2)"
+    keys = Keys.resolve("env:SERVICE_KEYS")
+    monkeypatch.setenv("SERVICE_KEYS", FIRST)
+    keys.renew()
+    assert repr(keys) == "Keys(2)"
     with pytest.raises(MtdError, match="SERVICE_KEYS"):
         monkeypatch.delenv("SERVICE_KEYS")
         Keys.resolve("env:SERVICE_KEYS")
+
+
+def lets_in(keys: Keys, key: str) -> bool:
+    try:
+        keys.owner([(b"api-key", key.encode())])
+    except ApiError:
+        return False
+    return True
+
+
+def test_a_replaced_file_counts_and_a_broken_one_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "keys"
+    file.write_text(FIRST)
+    keys = Keys.resolve(f"file:{file}")
+    file.write_text(SECOND)
+    keys.renew()
+    assert (lets_in(keys, FIRST), lets_in(keys, SECOND)) == (False, True)
+    for broken in ("", "short"):
+        file.write_text(broken)
+        keys.renew()
+        keys.renew()
+    file.unlink()
+    keys.renew()
+    assert lets_in(keys, SECOND)
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["the API keys stay as they were"] * 3
+    file.write_text(f"{FIRST}\n{SECOND}")
+    keys.renew()
+    assert lets_in(keys, FIRST)
+
+
+def test_aws_is_asked_every_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, times = [FIRST], [0.0]
+    monkeypatch.setattr("serve.api.keys.resolve_secret", lambda reference: secret[0])
+    keys = Keys.resolve("aws-sm:arn#keys", clock=lambda: times[0])
+    secret[0], times[0] = SECOND, 299.0
+    keys.renew()
+    assert lets_in(keys, FIRST)
+    times[0] = 300.0
+    keys.renew()
+    assert lets_in(keys, SECOND)
 
 
 @pytest.mark.parametrize("wrong", ["short", "with space 0123456789", "ключ-0123456789-ключ", "tab\t0123456789012345"])
