@@ -36,10 +36,10 @@ def resolve_secret(reference: str) -> str:
     scheme, _, where = reference.partition(":")
     if scheme == "env":
         value = os.environ.get(where, "")
-        hint = f"set the environment variable {where} on every node that runs this teacher"
+        hint = f"set the environment variable {where} on every node that needs it"
     elif scheme == "file":
         value = _from_file(Path(where)).strip()
-        hint = f"write the key to {where} on every node that runs this teacher"
+        hint = f"write the key to {where} on every node that needs it"
     else:
         value, hint = _from_secrets_manager(where), "check the secret's ARN and key, and this node's IAM role"
     if not value:
