@@ -4,7 +4,10 @@
 set -e
 before=
 for argument; do
-    [ "$before" != -f ] || sed -i 's/^\( *bind \)\*\{0,1\}:/\1127.0.0.1:/' "$argument"
+    if [ "$before" = -f ]; then
+        sed -i.open 's/^\( *bind \)\*\{0,1\}:/\1127.0.0.1:/' "$argument" # BSD's sed needs a suffix
+        rm "$argument.open"
+    fi
     before=$argument
 done
 exec "$MTD_HAPROXY" "$@"

@@ -24,9 +24,13 @@ from mtd_ray.sandbox.ports import free_port
 from serve.engine.limits import Limits
 
 _LOOPBACK_ONLY = Path(__file__).with_name("haproxy_loopback.sh")
-# A request is kept for sending again only if it fits into one of HAProxy's buffers: room for max_request_tokens of text. Every open
-# connection may take two or three buffers, so this also bounds what strangers can make HAProxy hold.
-_REPLAYED_BYTES = 2 * 1024 * 1024
+# A request is kept for sending again only if it fits into one of HAProxy's buffers. HAProxy reads before anybody has looked for a
+# key, and a connection takes up to three buffers (what comes, what goes, what may be sent again): strangers can make it hold as much
+# as 512 × 3 × 1 MiB = 1.5 GiB. Further connections wait in the kernel.
+_REPLAYED_BYTES = 1024 * 1024
+_CONNECTIONS = 512
+# Sent again twice: a text that ends the process of whatever reads it should not end a whole service.
+_RETRIES = 2
 _ANSWER_MARGIN_S = 15
 _TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
 # For Serve's http_options: how long a connection may be idle. At every change of replicas a new HAProxy process takes over; the old
@@ -46,8 +50,9 @@ _HAPROXY = {
     # Sent again to another replica: what could not be delivered, what a dead replica will never answer, and what none answered in
     # time. Not what a replica refused (429, 503): that is its answer.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response response-timeout",
-    "RAY_SERVE_HAPROXY_RETRIES": "5",
+    "RAY_SERVE_HAPROXY_RETRIES": str(_RETRIES),
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(_REPLAYED_BYTES),
+    "RAY_SERVE_HAPROXY_MAXCONN": str(_CONNECTIONS),
     # A replica answers everything within its deadline, if only with 504. One that says nothing for longer is gone without a trace
     # (its machine lost power); Ray's default is to wait for ever.
     _TIMEOUT: str(round(Limits().deadline_s) + _ANSWER_MARGIN_S),

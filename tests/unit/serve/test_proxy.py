@@ -78,12 +78,19 @@ def test_on_one_machine_haproxy_listens_on_loopback_alone(tmp_path: Path) -> Non
     ran = subprocess.run(
         command, env={"MTD_HAPROXY": "/bin/echo", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
     )
+    assert list(tmp_path.iterdir()) == [config]
     assert ran.stdout == f"-db -f {config} -sf 7\n"
     assert [line.split()[1] for line in config.read_text().splitlines() if "bind" in line] == [
         "127.0.0.1:9101",
         "127.0.0.1:8000",
         "127.0.0.1:8404",
     ]
+
+
+@needs_haproxy
+def test_what_strangers_can_make_haproxy_hold_is_bounded() -> None:
+    variables = proxy.variables()
+    assert 3 * int(variables["RAY_SERVE_HAPROXY_TUNE_BUFSIZE"]) * int(variables["RAY_SERVE_HAPROXY_MAXCONN"]) <= 1.5 * 1024**3
 
 
 def test_the_variables_can_be_given_to_a_shell() -> None:
