@@ -89,9 +89,9 @@ class _PackedPooling(nn.Module):
 def _in_float32(transformer: nn.Module) -> Iterator[None]:
     """The same weights with more digits, for a while."""
     own = [(parameter, parameter.data) for parameter in transformer.parameters()]
-    for parameter, data in own:
-        parameter.data = data.float()
     try:
+        for parameter, data in own:
+            parameter.data = data.float()
         yield
     finally:
         for parameter, data in own:

@@ -15,6 +15,7 @@ from transformers import ModernBertConfig, ModernBertModel, MPNetConfig, MPNetMo
 
 from mtd_ray.encoder import Encoder
 from mtd_ray.encoder.loading import load_model
+from mtd_ray.encoder.packed import packed_modules
 from tests.tiny_models import sentences, tiny_bert, tiny_model, tiny_qwen2
 
 TEXTS = [*sentences(12), "", "sort " * 80]
@@ -120,4 +121,20 @@ def test_a_static_model_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
 def test_rotary_positions_keep_their_digits_in_16_bits(tmp_path: Path) -> None:
     model = load(saved(tmp_path, tiny_both_ways), torch.bfloat16)
     assert model[0].auto_model.rotary_emb.inv_freq.dtype == torch.float32
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+
+
+def test_without_memory_for_32_bits_it_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_bert(tmp_path)
+    model = load_model(folder, revision=None, trust_remote_code=False, dtype=torch.bfloat16, device="cpu", head=None)
+    convert, converted = torch.Tensor.float, []
+
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        if len(converted) == 5:
+            raise torch.OutOfMemoryError
+        converted.append(tensor)
+        return convert(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "float", full)
+    assert packed_modules(model) is None
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
