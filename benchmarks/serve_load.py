@@ -161,7 +161,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder with train_texts/")
     parser.add_argument("--student", type=Path, help="an exported student, measured too")
     parser.add_argument("--infinity-venv", type=Path, help="with infinity-emb installed; made when not given")
-    parser.add_argument("--infinity-compile", action="store_true", help="let infinity compile the model, as it does by default")
     parser.add_argument("--mode", default="haproxy", help="how ours is served: see serve_load_ours.py")
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of each replica")
@@ -180,7 +179,7 @@ def main() -> None:
     require_generator()
     texts, source = texts_of(given.data, given.texts)
     with tempfile.TemporaryDirectory(prefix="serve-load-") as scratch, infinity_place(given) as venv:
-        known = [ours(given.mode, given.replicas, given.threads), infinity(venv, compiled=given.infinity_compile), bare_fastapi()]
+        known = [ours(given.mode, given.replicas, given.threads), infinity(venv), bare_fastapi()]
         chosen = [contender for contender in known if contender.name in given.only]
         plan = Plan(chosen, given.concurrency, given.seconds, given.rounds, given.threads)
         record = measured(plan, (given.models / "all-MiniLM-L6-v2").absolute(), Work(texts, Path(scratch)))

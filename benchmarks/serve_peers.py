@@ -50,12 +50,11 @@ def ours(mode: str, replicas: int, threads: int) -> Contender:
     return Contender("ours", (sys.executable, script, "{model}", "{port}", mode, str(replicas), str(threads)))
 
 
-def infinity(venv: Path, *, compiled: bool) -> Contender:
-    """As it comes, in float32 on the CPU, without logs of single requests."""
+def infinity(venv: Path) -> Contender:
+    """As it comes, which is with torch.compile; in float32 on the CPU, without logs of single requests."""
     options = [
-        *("--engine", "torch", "--no-bettertransformer", "--compile" if compiled else "--no-compile", "--device", "cpu"),
-        *("--dtype", "float32", "--host", LOOPBACK, "--port", "{port}", "--model-id", "{model}", "--served-model-name", MODEL),
-        *("--log-level", "warning"),
+        *("--engine", "torch", "--no-bettertransformer", "--device", "cpu", "--dtype", "float32", "--log-level", "warning"),
+        *("--host", LOOPBACK, "--port", "{port}", "--model-id", "{model}", "--served-model-name", MODEL),
     ]
     command = (str(venv / "bin" / "infinity_emb"), "v2", *options)
     return Contender("infinity", command, "/embeddings", {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"})
