@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from mtd_ray.sandbox.ray_cluster import RayCluster, connected
 from mtd_ray.sandbox.ray_node import RayNode
 from serve.proxy import KEEP_ALIVE_S, private_variables, variables
 
-REPLICAS, ON_SECOND_NODE = 3, 1
-HEAD_CPUS = 9  # room for all replicas twice, during a roll-over and when the other node is gone
+REPLICAS = 3
+HEAD_CPUS, SECOND_CPUS = 9, 5  # room for all replicas twice, during a roll-over and when the other node is gone
 PATIENCE_S = 180.0
 MB = 1024 * 1024
 # A dead node is noticed after a second and a half, not after fifteen.
@@ -49,7 +50,7 @@ class Service:
         env = QUICK | {KEY: key} | stack.enter_context(private_variables()) | draining
         os.environ.update(env)  # Ray's library reads them too, when it is imported
         self._cluster = stack.enter_context(RayCluster(num_cpus=HEAD_CPUS, env=env))
-        self._node = stack.enter_context(RayNode(self._cluster, num_cpus=ON_SECOND_NODE))
+        self._node = stack.enter_context(RayNode(self._cluster, num_cpus=SECOND_CPUS))
         stack.enter_context(connected(self._cluster))
         from ray import serve
 
@@ -72,20 +73,24 @@ class Service:
             limits=Limits(deadline_s=self.deadline_s),
             keys=f"env:{KEY}",
         )
-        try:
-            serve.run(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
-        except RuntimeError as error:
-            why = [deployment.message for deployment in serve.status().applications[APPLICATION].deployments.values()]
-            raise SystemExit(f"{error} {why}") from None
-        self.settle()
+        before = {replica["replica_id"] for replica in self._replicas()}
+        target = serve.RunTarget(Embeddings.options(num_replicas=REPLICAS).bind(options), name=APPLICATION)
+        # Waiting here would end with an error at the first replica that is killed, though Serve goes on.
+        serve.run_many([target], wait_for_applications_running=False)
+        self.settle(before)
 
-    def settle(self) -> None:
-        """Wait until all replicas run and no other is starting or stopping."""
+    def settle(self, before: Collection[str] = ()) -> None:
+        """Wait until all replicas run, none of those of before is left, and no other is starting or stopping."""
         deadline = time.monotonic() + PATIENCE_S
-        while [replica["state"] for replica in self._replicas()] != ["RUNNING"] * REPLICAS:
+        while not self._settled(before):
             if time.monotonic() > deadline:
-                raise SystemExit(f"not all replicas run after {PATIENCE_S:.0f} s: {self._replicas()}")
+                raise SystemExit(f"not all replicas run after {PATIENCE_S:.0f} s: {self._application()}")
             time.sleep(0.5)
+
+    def _settled(self, before: Collection[str]) -> bool:
+        replicas = self._replicas()
+        running = [replica["state"] for replica in replicas] == ["RUNNING"] * REPLICAS
+        return running and not any(replica["replica_id"] in before for replica in replicas)
 
     def kill_replica(self) -> str | None:
         """SIGKILL one of the running replicas; None when only one is left, as without any nobody can be answered."""
@@ -116,8 +121,12 @@ class Service:
         return held
 
     def _replicas(self) -> list[dict[str, Any]]:
+        return [replica for deployment in self._application().values() for replica in deployment["replicas"]]
+
+    def _application(self) -> dict[str, Any]:
+        """Its deployments."""
         from ray.dashboard.modules.serve.sdk import ServeSubmissionClient
 
         details = ServeSubmissionClient(self._cluster.dashboard_url).get_serve_details()
-        deployments = details["applications"].get(APPLICATION, {}).get("deployments", {})
-        return [replica for deployment in deployments.values() for replica in deployment["replicas"]]
+        deployments: dict[str, Any] = details["applications"].get(APPLICATION, {}).get("deployments", {})
+        return deployments
