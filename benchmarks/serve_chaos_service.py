@@ -115,9 +115,9 @@ class Service:
     def memory_mb(self) -> dict[int, float]:
         """Process id of each replica → its proportional set size."""
         held = {}
-        for replica in self._replicas():
+        for pid in [replica["pid"] for replica in self._replicas() if replica.get("pid")]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                held[replica["pid"]] = psutil.Process(replica["pid"]).memory_full_info().pss / MB
+                held[pid] = psutil.Process(pid).memory_full_info().pss / MB
         return held
 
     def _replicas(self) -> list[dict[str, Any]]:
