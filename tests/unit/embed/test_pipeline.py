@@ -22,6 +22,7 @@ from mtd_ray.embed import Embedded, EmbedOptions, embed_files
 from mtd_ray.embed.pieces import Piece
 from mtd_ray.embed.record import Record
 from mtd_ray.embed.student import Student as Found
+from mtd_ray.embed.student import find_student, open_encoder
 from mtd_ray.embed.worker import PieceReceipt, PieceWorker
 from mtd_ray.encoder import StudentEncoder
 from mtd_ray.errors import MtdError
@@ -272,3 +273,10 @@ def test_a_file_that_changes_meanwhile_is_not_embedded_half_and_half(student: Pa
         embed(student, docs, tmp_path / "out", do=Changing())
     assert not (tmp_path / "out/a.parquet").exists()
     embed(student, docs, tmp_path / "out")
+
+
+def test_a_worker_that_asked_for_no_gpu_computes_on_the_cpu(student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees its machine's GPUs all the same."""
+    found = find_student(str(student), OPTIONS)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert open_encoder(found, OPTIONS).device.type == "cpu"

@@ -46,3 +46,10 @@ def test_a_student_that_was_replaced_is_not_served_beside_the_first(tmp_path: Pa
 
 def test_what_cannot_be_read_where_it_is_deployed_is_not_pinned(tmp_path: Path) -> None:
     assert contents_of(options(folder=str(tmp_path / "only-on-replicas"))) == {}
+
+
+def test_a_replica_that_asked_for_no_gpu_computes_on_the_cpu(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees its machine's GPUs all the same."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    (student,) = load_students(Options(folder=str(exported)), default_device="cpu").values()
+    assert student.embed(student.tokenize(["sum"]), [None])[0].shape == (student.default_size,)
