@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a question goes: a model by its key, the size of the vectors, the prompt before every text."""
+    """Where a question goes: a model by its key, the size of the vectors, the prompt before every text.
+
+    Attributes:
+        overhead: tokens of the prompt and the special tokens.
+    """
 
     key: str
     model: ServedModel
     size: int
     prompt: str
+    overhead: int
 
 
 class Checks:
@@ -54,6 +59,7 @@ class Checks:
             self._by_name.setdefault(model.name, key)
         self._first = next(iter(self._by_name))
         self._choose = choose
+        self._overheads: dict[tuple[str, str], int] = {}
 
     def target(self, question: Question) -> Target:
         """Check everything but the texts' lengths.
@@ -65,7 +71,10 @@ class Checks:
         model = self._models[key]
         self._check_rows(question.rows)
         self._check_ids(question, model)
-        return Target(key, model, _size(model, question.size), _prompt(model, question.prompt_name, question.input_type))
+        size, prompt = _size(model, question.size), _prompt(model, question.prompt_name, question.input_type)
+        if (key, prompt) not in self._overheads:
+            self._overheads[key, prompt] = len(model.tokenize([""], prompt)[0])
+        return Target(key, model, size, prompt, self._overheads[key, prompt])
 
     def ids(self, question: Question, target: Target) -> list[list[int]]:
         """The texts as the model reads them, prompt and special tokens included.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, sleep
@@ -41,6 +40,7 @@ _LOOKAHEAD_PADDED, _LOOKAHEAD_PACKED = 8, 2
 # Passes that may wait before the model's speed is known.
 _FIRST_PASSES = 16
 _PROOF_S = 1.0
+_DEAD = "the model thread has ended: this server has to be started again"
 
 
 class Engine:
@@ -84,20 +84,21 @@ class Engine:
         self._probe: asyncio.Future[None] | None = None
         self._answering = 0
         self._closing = False
-        # What was loaded stays. A collector that walks through it stops all threads for half a second.
-        gc.freeze()
 
-    async def answer(self, question: Question) -> Answer:
+    async def answer(self, question: Question, *, began: float | None = None) -> Answer:
         """The vectors of a question.
 
+        Args:
+            began: when its request did, on the clock of :func:`time.perf_counter`; the deadline runs from there. None is now.
+
         Raises:
-            ApiError: 400 and 404 for what is wrong with the question, 429 when the queue is full, 500 when the model fails on a
-                text, 503 while closing, 504 after the deadline.
+            ApiError: 400 and 404 for what is wrong with the question, 413 when it is too much, 429 when the queue is full, 500 when
+                the model fails on a text, 503 while closing, 504 after the deadline.
         """
         started = perf_counter()
         self._answering += 1
         try:
-            answer = await self._answer(question, started)
+            answer = await self._answer(question, started if began is None else began)
         except ApiError as error:
             self.metrics.refused(error.status)
             raise
@@ -122,14 +123,14 @@ class Engine:
             raise
 
     async def check_alive(self, timeout_s: float) -> None:
-        """Send the smallest piece of work through every model, ahead of the queue, unless the last pass was a moment ago.
+        """Send the smallest piece of work through every model, ahead of the queue, unless each had a pass a moment ago.
 
         Raises:
             ApiError: (503) no answer came in time, or a wrong one.
         """
         if not self._worker.alive:
-            raise ApiError("the model thread has ended", status=503)
-        if perf_counter() - self._worker.answered_at < _PROOF_S:
+            raise ApiError(_DEAD, status=503)
+        if perf_counter() - min(self._worker.answered_at.values()) < _PROOF_S:
             return
         if self._probe is None or self._probe.done() or self._probe.get_loop() is not asyncio.get_running_loop():
             self._probe = self._worker.probe()
@@ -156,21 +157,28 @@ class Engine:
         self._worker.close(max(ends - perf_counter(), 0.1))
         self._preparing.shutdown(wait=False)
 
-    async def _answer(self, question: Question, started: float) -> Answer:
+    async def _answer(self, question: Question, began: float) -> Answer:
         if self._closing:
-            raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
+            raise _closed()
         target = self._checks.target(question)
-        job = Job(question.flow, len(question.rows), started)
-        self._admission.enter(job, self._admission.guess(question.rows, target.model.max_tokens))
+        job = Job(question.flow, len(question.rows), began, model=target.key)
+        self._admission.enter(job, self._admission.guess(question.rows, target.model.max_tokens, target.overhead))
         try:
-            tokens = await self._beside(question.rows, lambda: self._prepare(question, target, job))
-        except BaseException:
+            async with asyncio.timeout(began + self.limits.deadline_s - perf_counter()):
+                tokens = await self._beside(question.rows, lambda: self._prepare(question, target, job))
+                waiting = sum(item.tokens for item in job.waiting)
+                self._admission.check_size(target.key, waiting)
+                self._admission.settle(job, waiting)
+                if job.left:
+                    await self._computed(job)
+        except TimeoutError:
+            raise ApiError(
+                f"the request was not done within {self.limits.deadline_s:g} s; send fewer texts at once", status=504
+            ) from None
+        finally:
+            job.over = True
             self._admission.settle(job, 0)
-            raise
-        self._admission.settle(job, sum(item.tokens for item in job.waiting))
-        if job.left:
-            await self._computed(job)
-        vectors = [vector for vector in job.vectors if vector is not None]
+        vectors = job.complete()
         return Answer(target.key, _unit(vectors) if question.normalize else vectors, tokens)
 
     async def _beside(self, rows: Sequence[str | list[int]], function: Callable[[], Result]) -> Result:
@@ -183,7 +191,7 @@ class Engine:
         """Give the job its items; returns their tokens, those of cached texts included."""
         rows = self._checks.ids(question, target)
         tokens = sum(map(len, rows))
-        self._admission.learn(question.rows, tokens)
+        self._admission.learn(question.rows, list(map(len, rows)), target.model.max_tokens, target.overhead)
         if self._cache is None:
             job.wait_for([Item(job, index, model=target.key, ids=ids, size=target.size) for index, ids in enumerate(rows)])
             return tokens
@@ -201,24 +209,12 @@ class Engine:
 
     async def _computed(self, job: Job) -> None:
         if not self._worker.submit(job):
-            self._worker.abandon(job)
-            raise ApiError("this server is shutting down", status=503, retry_after_s=1.0)
-        remaining = job.arrived + self.limits.deadline_s - perf_counter()
-        timer = job.loop.call_later(remaining, self._expire, job)
+            raise _closed() if self._closing else ApiError(_DEAD, status=503)
         try:
             await job.future
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # the deadline passed, or the client went
             self._worker.abandon(job)
             raise
-        finally:
-            timer.cancel()
-
-    def _expire(self, job: Job) -> None:
-        if not job.future.done():
-            self._worker.abandon(job)
-            job.future.set_exception(
-                ApiError(f"the request was not done within {self.limits.deadline_s:g} s; send fewer texts at once", status=504)
-            )
 
     def _choose(self, key: str, lengths: Sequence[int]) -> list[int]:
         model = self._served[key]
@@ -245,6 +241,10 @@ def _description(model: ServedModel, called: str) -> Description:
         max_tokens=model.max_tokens,
         prompts=tuple(sorted(model.prompts)),
     )
+
+
+def _closed() -> ApiError:
+    return ApiError("this server is shutting down", status=503, retry_after_s=1.0)
 
 
 def _unit(vectors: Sequence[Vector]) -> list[Vector]:

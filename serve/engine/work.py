@@ -22,7 +22,9 @@ class Job:
         waiting_tokens: as admission counts them.
         over: nobody waits for the vectors any more: they are complete, the question failed, its deadline passed or its client went.
         error: why it failed.
-        arrived: when it was asked, on the clock of :func:`time.perf_counter`.
+        model: key of the model that computes it.
+        arrived: when its request began, on the clock of :func:`time.perf_counter`.
+        submitted: when it was put into the queue.
         tag: its place in the queue, see :class:`serve.engine.queue.FairQueue`.
         drawn: items of ``waiting`` that are being considered for the next batch.
     """
@@ -35,14 +37,16 @@ class Job:
         "future",
         "left",
         "loop",
+        "model",
         "over",
+        "submitted",
         "tag",
         "vectors",
         "waiting",
         "waiting_tokens",
     )
 
-    def __init__(self, flow: str, rows: int, arrived: float) -> None:
+    def __init__(self, flow: str, rows: int, arrived: float, *, model: str) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
         self.flow = flow
@@ -52,7 +56,8 @@ class Job:
         self.waiting_tokens = 0
         self.over = False
         self.error: Exception | None = None
-        self.arrived = arrived
+        self.model = model
+        self.arrived = self.submitted = arrived
         self.tag = 0.0
         self.drawn = 0
 
@@ -64,8 +69,21 @@ class Job:
         """Put a vector in its place; true for the last one."""
         self.vectors[index] = vector
         self.left -= 1
-        self.over |= self.left == 0
-        return self.left == 0
+        if self.left:
+            return False
+        self.over = True  # set, never taken back: the event loop sets it too
+        return True
+
+    def complete(self) -> list[Vector]:
+        """Every row's vector, in the order of the rows.
+
+        Raises:
+            RuntimeError: one is missing.
+        """
+        vectors = [vector for vector in self.vectors if vector is not None]
+        if len(vectors) < len(self.vectors):
+            raise RuntimeError(f"{len(self.vectors) - len(vectors)} of {len(self.vectors)} vectors are missing")
+        return vectors
 
     def settle(self) -> None:
         """Wake whoever waits; called in the event loop."""

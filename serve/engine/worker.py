@@ -11,23 +11,21 @@ from threading import Event, Lock, Thread
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from serve.engine.admission import Admission
 from serve.engine.cache import Cache
 from serve.engine.delivery import Delivery, Probe
 from serve.engine.metrics import Metrics
+from serve.engine.passes import Group, Passes
 from serve.engine.priority import lower_priority
 from serve.engine.queue import FairQueue
 from serve.engine.speed import full_pass
-from serve.engine.work import Item, Job, Vector
+from serve.engine.work import Item, Job
 from serve.wire.faults import ApiError
 
 if TYPE_CHECKING:
     from serve.engine.model import ServedModel
 
 _LOG = logging.getLogger(__name__)
-Group = list[Item]
 
 
 class _Notice:
@@ -39,8 +37,6 @@ _GONE, _CLOSE = _Notice(), _Notice()
 
 class Worker:
     """Runs the models in one thread, which outlives whatever a model raises.
-
-    A batch that fails, or gives a number that is not finite, is halved until the texts at fault are alone; only their jobs fail.
 
     Args:
         models: by key, as items name them.
@@ -60,13 +56,12 @@ class Worker:
         self._queue = queue
         self._admission = admission
         self._metrics = metrics
-        self._cache = cache
-        self._probes = {key: model.tokenize(["ok"])[0] for key, model in models.items()}
         self._inbox: SimpleQueue[Job | Probe | _Notice] = SimpleQueue()
         self._sending = Lock()
         self._closing = False
         self._delivery = Delivery()
-        self.answered_at = float("-inf")
+        self._passes = Passes(models, cache, done=self._delivery.add, failed=self._fail)
+        self._in_hand: Sequence[Item] = ()
         self._measured = Event()
         self._thread = Thread(target=self._main, name="model", daemon=True)
         self._thread.start()
@@ -77,11 +72,17 @@ class Worker:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def answered_at(self) -> dict[str, float]:
+        """When each model last gave vectors, on the clock of :func:`time.perf_counter`."""
+        return self._passes.answered_at
+
     def submit(self, job: Job) -> bool:
         """Put a job into the queue; false when no more are taken."""
         with self._sending:
             if self._closing or not self.alive:
                 return False
+            job.submitted = perf_counter()
             self._inbox.put(job)
             return True
 
@@ -122,8 +123,8 @@ class Worker:
     def _measure(self) -> None:
         """Tell admission how fast the models are, before anything is admitted."""
         try:
-            for model in self._models.values():
-                self._admission.measured(*full_pass(model))
+            for key, model in self._models.items():
+                self._admission.measured(key, *full_pass(model))
         except Exception:
             _LOG.exception("the model does not compute a full batch")
         finally:
@@ -131,7 +132,7 @@ class Worker:
 
     def _receive(self) -> bool:
         """Read all messages, waiting for the first if there is nothing else to do; false at the end."""
-        wait = not self._queue
+        wait = not self._queue and not self._closing
         while True:
             try:
                 message = self._inbox.get(block=wait)
@@ -140,78 +141,36 @@ class Worker:
             if isinstance(message, Job):
                 self._queue.push(message)
             elif isinstance(message, Probe):
-                self._answer(message)
+                message.answer(self._passes.run_smallest())
             elif message is _GONE:
                 self._queue.forget()
             wait = not self._queue and not self._closing
 
     def _compute(self, batch: Sequence[Item]) -> None:
+        self._in_hand = batch
         items = [item for item in batch if not item.job.over]
         self._metrics.dropped(len(batch) - len(items))
         self._admission.start(items)
-        groups = self._not_cached(items)
+        groups = self._passes.not_cached(items)
         started = perf_counter()
         if groups:
-            self._run(groups)
+            self._passes.run(groups)
         seconds = perf_counter() - started
         self._admission.finish()
         self._delivery.send()
         if groups:
             self._account(groups, started, seconds)
+        self._in_hand = ()
 
     def _account(self, groups: Sequence[Group], started: float, seconds: float) -> None:
-        model = self._models[groups[0][0].model]
+        key = groups[0][0].model
+        model = self._models[key]
         lengths = [group[0].tokens for group in groups]
         tokens = sum(lengths)
         if tokens >= model.batch_tokens / 2:  # smaller passes say little of what can be done
-            self._admission.measured(tokens, seconds)
+            self._admission.measured(key, tokens, seconds)
         padded = tokens if model.packs else max(lengths) * len(lengths)
-        self._metrics.passed(lengths, padded, [started - item.job.arrived for group in groups for item in group], seconds)
-
-    def _not_cached(self, items: Sequence[Item]) -> list[Group]:
-        """Equal texts grouped, without those that were computed while they waited."""
-        groups: dict[object, Group] = {}
-        for item in items:
-            vector = None if self._cache is None or item.key is None else self._cache.get(item.key)
-            if vector is None:
-                groups.setdefault(item.key or item, []).append(item)
-            else:
-                self._fill([item], vector)
-        return list(groups.values())
-
-    def _run(self, groups: Sequence[Group]) -> None:
-        groups = [group for group in groups if not all(item.job.over for item in group)]
-        if not groups:
-            return
-        try:
-            vectors = self._embed([group[0] for group in groups])
-        except BaseException:
-            if len(groups) == 1:
-                _LOG.exception("the model failed on a text of %d tokens", groups[0][0].tokens)
-                self._fail(groups[0])
-                return
-        else:
-            self.answered_at = perf_counter()
-            for group, vector in zip(groups, vectors, strict=True):
-                key = group[0].key
-                self._fill(group, vector if self._cache is None or key is None else self._cache.put(key, vector))
-            return
-        # Out of the handler, so that what the failed pass held is free.
-        middle = len(groups) // 2
-        self._run(groups[:middle])
-        self._run(groups[middle:])
-
-    def _embed(self, items: Sequence[Item]) -> list[Vector]:
-        model = self._models[items[0].model]
-        vectors = model.embed([item.ids for item in items], [item.size for item in items])
-        if len(vectors) != len(items) or not all(np.isfinite(vector).all() for vector in vectors):
-            raise FloatingPointError("the model gave a number that is not finite")
-        return vectors
-
-    def _fill(self, group: Group, vector: Vector) -> None:
-        for item in group:
-            if not item.job.over and item.job.fill(item.index, vector):
-                self._delivery.add(item.job)
+        self._metrics.passed(lengths, padded, [started - item.job.submitted for group in groups for item in group], seconds)
 
     def _fail(self, group: Group) -> None:
         self._metrics.failed()
@@ -225,21 +184,9 @@ class Worker:
         self._admission.settle(job, 0)
         self._delivery.add(job)
 
-    def _answer(self, probe: Probe) -> None:
-        try:
-            for key, ids in self._probes.items():
-                model = self._models[key]
-                if not np.isfinite(model.embed([ids], [model.default_size])[0]).all():
-                    raise FloatingPointError(f"{key} gave a number that is not finite")
-        except BaseException as error:
-            _LOG.exception("the model does not compute the smallest text")
-            probe.answer(error)
-        else:
-            self.answered_at = perf_counter()
-            probe.answer(None)
-
     def _give_up(self) -> None:
-        """Answer all that waits with an error."""
+        """Answer all that waits, and what is in hand, with an error."""
+        self._admission.finish()
         with suppress(Empty):
             while True:
                 message = self._inbox.get_nowait()
@@ -247,7 +194,8 @@ class Worker:
                     self._queue.push(message)
                 elif isinstance(message, Probe):
                     message.answer(RuntimeError("the queue failed"))
-        for job in self._queue.clear():
+        in_hand, self._in_hand = self._in_hand, ()
+        for job in [item.job for item in in_hand] + self._queue.clear():
             if not job.over:
                 self._end(job, ApiError("the server failed to answer; its log says why", status=500))
         self._delivery.send()

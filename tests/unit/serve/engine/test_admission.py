@@ -27,7 +27,7 @@ def loop() -> Iterator[None]:
 
 
 def enter(admission: Admission, flow: str, tokens: int) -> Job:
-    job = Job(flow, 1, 0.0)
+    job = Job(flow, 1, 0.0, model="m")
     admission.enter(job, tokens)
     return job
 
@@ -40,7 +40,7 @@ def refusal(admission: Admission, flow: str, tokens: int) -> ApiError:
 
 def test_what_cannot_be_computed_in_time_is_refused_with_a_time_to_come_back() -> None:
     full = admission(most=None, floor=100)
-    full.measured(2_000, seconds=2.0)
+    full.measured("m", 2_000, seconds=2.0)
     enter(full, "", 9_000)
     enter(full, "", 2_000)
     fault = refusal(full, "", 5_000)  # 12,000 are 12 of the deadline's 30 s
@@ -50,10 +50,10 @@ def test_what_cannot_be_computed_in_time_is_refused_with_a_time_to_come_back() -
 
 def test_the_speed_is_that_of_the_last_seconds() -> None:
     measured = admission()
-    measured.measured(1_000, seconds=1.0)
+    measured.measured("m", 1_000, seconds=1.0)
     assert measured.load.tokens_per_s == pytest.approx(1_000)
     for _ in range(40):
-        measured.measured(3_000, seconds=1.0)
+        measured.measured("m", 3_000, seconds=1.0)
     assert measured.load.tokens_per_s == pytest.approx(3_000, rel=0.05)
 
 
@@ -102,7 +102,43 @@ def test_tokens_per_character_are_learned() -> None:
     learning = admission()
     texts: list[str | list[int]] = ["ab" * 500]
     for _ in range(100):
-        learning.learn(texts, 1_000)
-    assert learning.guess(texts, 2_000) == pytest.approx(1_000, rel=0.02)
-    assert learning.guess([[1, 2, 3]], 2_000) == 4
-    assert learning.guess(texts * 3, 256) == 3 * 256
+        learning.learn(texts, [1_010], 2_000, 10)
+    assert learning.guess(texts, 2_000, 10) == pytest.approx(1_010, rel=0.02)
+    assert learning.guess([[1, 2, 3]], 2_000, 2) == 5
+    assert learning.guess(texts * 3, 256, 10) == 3 * 256
+    learning.learn(texts, [256], 256, 10)
+    assert learning.guess(texts, 2_000, 10) == pytest.approx(1_010, rel=0.02), "a text that was cut says nothing"
+
+
+def test_short_texts_behind_a_long_prompt_do_not_make_long_ones_look_longer() -> None:
+    learning = admission()
+    for _ in range(100):
+        learning.learn(["ab"] * 100, [21] * 100, 2_000, 20)
+    assert learning.guess(["ab" * 500], 2_000, 20) == pytest.approx(520, rel=0.1)
+
+
+def test_what_waits_counts_by_the_speed_of_its_model() -> None:
+    both = admission(most=None, floor=100)
+    both.measured("slow", 1_000, seconds=1.0)
+    both.measured("fast", 100_000, seconds=1.0)
+    slow, fast = (Job("", 1, 0.0, model=model) for model in ("slow", "fast"))
+    both.enter(fast, 600_000)  # 6 of the 12 s that may wait
+    both.enter(slow, 5_000)  # 5 more
+    assert both.load.queued_tokens / both.load.tokens_per_s == pytest.approx(11)
+    for model, tokens in (("slow", 5_000), ("fast", 500_000)):
+        with pytest.raises(ApiError) as fault:
+            both.enter(Job("", 1, 0.0, model=model), tokens)
+        assert fault.value.retry_after_s == pytest.approx(4.0, abs=0.1)
+    both.enter(Job("", 1, 0.0, model="fast"), 90_000)
+
+
+def test_a_request_for_which_the_deadline_is_too_short_is_refused_once_the_speed_is_known() -> None:
+    sized = admission(most=None)
+    sized.check_size("m", 10**9)
+    sized.measured("m", 100, seconds=0.1)
+    sized.check_size("m", 10**9)
+    sized.measured("m", 1_000, seconds=1.0)
+    sized.check_size("m", 50_000)
+    with pytest.raises(ApiError, match="send fewer texts at once") as fault:
+        sized.check_size("m", 70_000)
+    assert fault.value.status == 413

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from mtd_ray.encoder import StudentEncoder
 from serve.engine.engine import Answer, Engine, Question
+from serve.engine.limits import Limits
 from serve.wire.faults import ApiError
 from tests.tiny_export import DEFAULT_HEAD, HEADS, MAX_TOKENS
 from tests.tiny_models import sentences
@@ -146,6 +149,29 @@ def test_after_the_deadline_a_question_fails_and_its_texts_are_not_computed(star
     assert total(engine, "embedding_requests_total", outcome="deadline") == 2
 
 
+def test_the_deadline_also_runs_while_texts_wait_to_be_tokenised(start: Start, watched: Watched) -> None:
+    engine, blocked = start(deadline_s=0.2), Event()
+
+    async def ask() -> None:
+        for _ in range(2):
+            engine._preparing.submit(blocked.wait)
+        fault = await failure(engine, asked(["sum " * 30, "sort the list " * 10]))
+        assert fault.status == 504
+        assert engine.load().queued_tokens == 0
+        blocked.set()
+
+    asyncio.run(ask())
+    assert not watched.batches
+
+
+def test_the_deadline_begins_with_the_request(start: Start, watched: Watched) -> None:
+    engine = start(deadline_s=30.0)
+    watched.passing.clear()
+    with pytest.raises(ApiError, match="30 s") as fault:
+        asyncio.run(engine.answer(asked(["sum"]), began=perf_counter() - 29.8))
+    assert fault.value.status == 504
+
+
 def test_when_a_client_has_gone_its_texts_are_not_computed(start: Start, watched: Watched) -> None:
     engine = start()
 
@@ -215,7 +241,7 @@ def test_health_fails_when_the_model_is_stuck_or_wrong_and_passes_when_it_is_onl
 
     async def ask() -> None:
         await engine.check_alive(10)
-        engine._worker.answered_at = float("-inf")
+        engine._worker.answered_at["tiny"] = float("-inf")
         watched.passing.clear()
         with pytest.raises(ApiError, match="within") as fault:
             await engine.check_alive(0.1)
@@ -223,14 +249,51 @@ def test_health_fails_when_the_model_is_stuck_or_wrong_and_passes_when_it_is_onl
         watched.passing.set()
         many = asyncio.create_task(engine.answer(asked(sentences(500))))
         await until(lambda: len(watched.batches) > 3)
-        engine._worker.answered_at = float("-inf")
+        engine._worker.answered_at["tiny"] = float("-inf")
         await engine.check_alive(10)
         assert not many.done()
         await many
         watched.raises.add(watched.tokenize(["ok"])[0][0])
-        engine._worker.answered_at = float("-inf")
+        engine._worker.answered_at["tiny"] = float("-inf")
         with pytest.raises(ApiError, match="log"):
             await engine.check_alive(10)
+
+    asyncio.run(ask())
+
+
+def test_a_healthy_model_does_not_hide_a_broken_one(exported: Path, watched: Watched) -> None:
+    other = Watched.load(exported, name="other", device="cpu", batch_tokens=64)
+    engine = Engine({"tiny": watched, "other": other}, limits=Limits())
+    other.raises.add(other.tokenize(["ok"])[0][0])
+
+    async def ask() -> None:
+        await engine.answer(asked(["sum"]))
+        with pytest.raises(ApiError, match="log"):
+            await engine.check_alive(10)
+
+    asyncio.run(ask())
+    engine.close()
+
+
+def test_whatever_breaks_in_the_queue_nobody_waits_for_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = start()
+    account, broken = engine._worker._account, []
+
+    def break_once(*arguments: Any) -> None:
+        if not broken:
+            broken.append(arguments)
+            raise ValueError
+        account(*arguments)
+
+    monkeypatch.setattr(engine._worker, "_account", break_once)
+
+    async def ask() -> None:
+        questions = [asked([*sentences(10)]) for _ in range(100)]
+        async with asyncio.timeout(10):
+            outcomes = await asyncio.gather(*map(engine.answer, questions), return_exceptions=True)
+        assert any(isinstance(outcome, ApiError) and outcome.status == 500 for outcome in outcomes)
+        await engine.answer(asked(["sum"]))
+        assert engine.load().queued_tokens == engine.load().running_tokens == 0
 
     asyncio.run(ask())
 
@@ -259,7 +322,9 @@ def test_a_dead_model_thread_fails_health_and_every_question(
         with pytest.raises(ApiError) as fault:
             await engine.check_alive(10)
         assert fault.value.status == 503
-        assert (await failure(engine, asked(["sum"]))).status == 503
+        dead = await failure(engine, asked(["sum"]))
+        assert dead.status == 503
+        assert "thread has ended" in dead.message
 
     asyncio.run(ask())
 

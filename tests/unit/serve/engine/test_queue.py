@@ -31,7 +31,7 @@ def queue() -> FairQueue:
 
 def job(lengths: Iterable[int], *, flow: str = "", arrived: float = 0.0, model: str = "m") -> Job:
     lengths = list(lengths)
-    made = Job(flow, len(lengths), arrived)
+    made = Job(flow, len(lengths), arrived, model="m")
     made.wait_for([Item(made, index, model=model, ids=[0] * length, size=8) for index, length in enumerate(lengths)])
     return made
 
