@@ -25,8 +25,8 @@ from serve.engine.limits import Limits
 
 _LOOPBACK_ONLY = Path(__file__).with_name("haproxy_loopback.sh")
 # A request is kept for sending again only if it fits into one of HAProxy's buffers. HAProxy reads before anybody has looked for a
-# key, and a connection takes up to three buffers (what comes, what goes, what may be sent again): strangers can make it hold as much
-# as 512 × 3 × 1 MiB = 1.5 GiB. Further connections wait in the kernel.
+# key, and a connection takes up to three buffers (what comes, what goes, what may be sent again): strangers can make it hold
+# 512 × 3 × 1 MiB = 1.5 GiB. Further connections wait in the kernel.
 _REPLAYED_BYTES = 1024 * 1024
 _CONNECTIONS = 512
 # Sent again twice: a text that ends the process of whatever reads it should not end a whole service.
