@@ -1,6 +1,7 @@
 """The Ray Serve application. HTTP, checks and models share one process: a request crosses no second queue."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping
 
@@ -55,6 +56,8 @@ class Embeddings:
             input_ids=options.input_ids,
         )
         self._api = create_api(self._engine, keys=self._keys)
+        # What was loaded stays. A collector that walks through it stops all threads for half a second.
+        gc.freeze()
         self._draining = False
         self._work = WorkReport()
         self._metrics = RayMetrics(self._engine.metrics.registry, counter=Counter, gauge=Gauge)
