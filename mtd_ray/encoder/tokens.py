@@ -27,21 +27,22 @@ class Tokens:
     Attributes:
         limit: where texts are cut, in tokens.
         vocabulary: how many tokens the model knows; ids are below.
+        cuts_left: whether a text that is too long loses its beginning.
         strangers: how many tokens the tokenizer gives beyond those, for which the model has no row.
 
     Args:
         tokenizer: neither cuts nor pads.
         words: rows of the model's table of tokens.
         special: whether special tokens stand around a text.
-        limit: as above.
-        cuts_left: whether a text that is too long loses its beginning.
+        limit, cuts_left: as above.
         filler: the only token of a text that has none; None where a text may have none.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, words: int, special: bool, limit: int, cuts_left: bool, filler: int | None) -> None:
         given = tokenizer.get_vocab_size(with_added_tokens=True)
         self.limit, self.vocabulary, self.strangers = limit, min(given, words), max(given - words, 0)
-        self._tokenizer, self._special, self._cuts_left, self._filler = tokenizer, special, cuts_left, filler
+        self.cuts_left = cuts_left
+        self._tokenizer, self._special, self._filler = tokenizer, special, filler
         self._before, self._behind = _around(tokenizer) if special else ([], [])
         sample = tokenizer.encode(_SAMPLE, add_special_tokens=False).ids
         self._reads_back = self._again(sample) == sample
@@ -105,7 +106,7 @@ class Tokens:
         if len(ids) <= enough:
             return list(ids)
         text = self._text_of(ids)
-        return text[-enough:] if self._cuts_left else text[:enough]
+        return text[-enough:] if self.cuts_left else text[:enough]
 
     def _again(self, ids: list[int]) -> list[int]:
         """How the text that ids stand for is read, without special tokens around it."""
@@ -125,7 +126,7 @@ class Tokens:
         """The ids of a whole text, cut at the limit; special tokens stay."""
         if len(ids) <= self.limit:
             return ids
-        if self._cuts_left:
+        if self.cuts_left:
             return ids[: len(self._before)] + ids[len(ids) - self.limit + len(self._before) :]
         return ids[: self.limit - len(self._behind)] + ids[len(ids) - len(self._behind) :]
 

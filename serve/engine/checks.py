@@ -10,6 +10,7 @@ from mtd_ray.encoder.prompts import prompt_for
 from serve.engine.input_ids import Meaning, reader_of
 from serve.engine.limits import Limits
 from serve.engine.question import Question
+from serve.engine.reading import Reader, too_many
 from serve.wire.faults import ApiError, quoted
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Checks:
         *,
         input_ids: Meaning = "own",
     ) -> None:
+        self._readers = {key: Reader(model, limits.max_request_tokens) for key, model in models.items()}
         self._read_ids = reader_of(input_ids)
         self._ids_are_own = input_ids == "own"
         self._models = dict(models)
@@ -87,10 +89,11 @@ class Checks:
             if len(ids) <= model.max_tokens:
                 continue
             if not question.truncate:
-                raise _too_long(index, str(len(ids)), model)
+                is_whole = len(question.rows[index]) <= self._readers[target.key].first
+                raise _too_long(index, str(len(ids)) if is_whole else f"more than {model.max_tokens}", model)
             rows[index] = model.cut(ids)
         if (total := sum(map(len, rows))) > self._limits.max_request_tokens:
-            raise self._too_many(str(total))
+            raise too_many(f"{total} tokens", self._limits.max_request_tokens)
         return rows
 
     def _key(self, name: str | None, flow: str) -> str:
@@ -123,21 +126,15 @@ class Checks:
                 if count > model.max_tokens:
                     raise _too_long(index, str(count), model)
         if (total := sum(min(count, model.max_tokens) for count in counts.values())) > self._limits.max_request_tokens:
-            raise self._too_many(str(total))
-
-    def _too_many(self, tokens: str) -> ApiError:
-        return ApiError(
-            f"the inputs have {tokens} tokens together; one request may hold {self._limits.max_request_tokens}",
-            param="input",
-            code="request_too_long",
-        )
+            raise too_many(f"{total} tokens", self._limits.max_request_tokens)
 
     def _tokenized(self, rows: Sequence[str | list[int]], target: Target) -> list[list[int]]:
+        reader = self._readers[target.key]
         texts = [row for row in rows if isinstance(row, str)]
         if len(texts) == len(rows):
-            return target.model.tokenize(texts, target.prompt)
-        read = iter(target.model.tokenize(texts, target.prompt) if texts else [])
-        given = iter(self._read_ids(target.model, [row for row in rows if not isinstance(row, str)], target.prompt))
+            return reader.read(texts, target.prompt)
+        read = iter(reader.read(texts, target.prompt))
+        given = iter(self._read_ids(target.model, reader, [row for row in rows if not isinstance(row, str)], target.prompt))
         return [next(read) if isinstance(row, str) else next(given) for row in rows]
 
 

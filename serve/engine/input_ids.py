@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     import tiktoken
 
     from serve.engine.model import ServedModel
+    from serve.engine.reading import Reader
 
 Meaning = Literal["own", "cl100k_base", "refuse"]
 """``own``: of the model's tokenizer; ``cl100k_base``: of OpenAI's; ``refuse``: no ids are taken."""
 
-Reader = Callable[["ServedModel", Sequence[Sequence[int]], str], list[list[int]]]
-"""(model, ids of texts, prompt) → the texts as the model reads them. Thread-safe.
+Reading = Callable[["ServedModel", "Reader", Sequence[Sequence[int]], str], list[list[int]]]
+"""(model, reader of its texts, ids of texts, prompt) → the texts as the model reads them. Thread-safe.
 
 Raises:
     ApiError: the ids are not taken.
@@ -31,7 +32,7 @@ Raises:
 TEXTS_INSTEAD = "send the text itself; LangChain does with OpenAIEmbeddings(…, check_embedding_ctx_length=False)"
 
 
-def reader_of(meaning: Meaning) -> Reader:
+def reader_of(meaning: Meaning) -> Reading:
     """What reads ids.
 
     Raises:
@@ -42,7 +43,7 @@ def reader_of(meaning: Meaning) -> Reader:
     return _refused if meaning == "refuse" else _OpenAI(_vocabulary(meaning))
 
 
-def _own(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
+def _own(model: ServedModel, reader: Reader, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
     rows = [model.part(row) for row in rows]
     read = model.from_ids(rows, prompt)
     for index, row in enumerate(rows):
@@ -56,7 +57,7 @@ def _own(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list
     return read
 
 
-def _refused(model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
+def _refused(model: ServedModel, reader: Reader, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
     raise ApiError(f"this server takes no token ids: {TEXTS_INSTEAD}", param="input", code="token_ids_refused")
 
 
@@ -66,8 +67,8 @@ class _OpenAI:
     def __init__(self, vocabulary: tiktoken.Encoding) -> None:
         self._vocabulary = vocabulary
 
-    def __call__(self, model: ServedModel, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
-        return model.tokenize([self._text(index, row) for index, row in enumerate(rows)], prompt)
+    def __call__(self, model: ServedModel, reader: Reader, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
+        return reader.read([self._text(index, row) for index, row in enumerate(rows)], prompt)
 
     def _text(self, index: int, ids: Sequence[int]) -> str:
         try:

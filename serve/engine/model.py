@@ -26,6 +26,7 @@ class ServedModel:
         default_size: what a plain load of the folder gives.
         max_tokens: of a text, prompt and special tokens included.
         prompts: by name.
+        cuts_left: a text that is too long loses its beginning.
         packs: texts of a forward pass take no padding: it is their sum that counts.
 
     Args:
@@ -38,6 +39,7 @@ class ServedModel:
         self.sizes, self.default_size = student.heads, student.default_head
         self.max_tokens, self.prompts = student.max_tokens, student.prompts
         self.packs = student.packs
+        self.cuts_left = tokens.cuts_left
         self._student, self._tokens = student, tokens
 
     @classmethod

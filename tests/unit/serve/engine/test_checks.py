@@ -60,6 +60,7 @@ def test_a_long_text_is_refused_by_number(checks: Checks) -> None:
     fault = refused(checks, ["sum", "list " * 100])
     assert "input 1 has 102 tokens" in fault.message
     assert fault.code == "context_length_exceeded"
+    assert f"more than {MAX_TOKENS} tokens" in refused(checks, ["list " * 10_000]).message
     assert str(MAX_TOKENS) in fault.message
 
 
