@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _APPLICATION = "embeddings"
 _DRAIN_S = 60.0
+_MOST_REPLICAS = 4  # each holds the model
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -40,15 +41,23 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--name", help="what clients call the model; by default the run's or the folder's name")
     parser.add_argument("--keys", help="where the API keys are, one a line: env:NAME, file:/path or aws-sm:ARN#KEY")
+    parser.add_argument("--replicas", type=int, metavar="N", help="default: one per GPU or, without any, per free CPU, at most 4")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="of the forward pass (default float32)")
+    parser.add_argument("--backend", choices=["torch", "openvino-int8"], help="openvino-int8: 8 bits, on CPUs")
+    parser.add_argument(
+        "--cache-mb", type=int, default=0, metavar="MB", help="of each replica, for vectors of texts that come again"
+    )
     given = parser.parse_args(arguments)
     student = _existing(given.student)
+    if given.replicas is not None and given.replicas < 1:
+        raise MtdError("--replicas is at least 1")
     if not is_free(given.port):
         raise MtdError(f"port {given.port} of {LOOPBACK} is in use; choose another with --port")
     os.chdir(_PROJECT)  # Ray's workers import the package `serve` from the driver's folder
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        options = _options(student, given.name, given.keys)
-        with _cluster(), _application(options, given.port) as name:
+        options = _options(student, given)
+        with _cluster(), _application(options, given.port, given.replicas) as name:
             _announce(name, given.port, with_key=given.keys is not None)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -64,13 +73,15 @@ def _existing(student: str) -> str:
     return str(folder)
 
 
-def _options(student: str, name: str | None, keys: str | None) -> Options:
+def _options(student: str, given: argparse.Namespace) -> Options:
     from pydantic import ValidationError
 
     from serve.options import Options
 
     try:
-        return Options(folder=student, name=name, keys=keys)
+        return Options(
+            folder=student, name=given.name, keys=given.keys, dtype=given.dtype, backend=given.backend, cache_mb=given.cache_mb
+        )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise MtdError(faults) from None
@@ -88,7 +99,8 @@ def _cluster() -> Iterator[None]:
             raise
         from serve.proxy import private_variables
 
-        with private_variables() as variables, RayCluster(num_cpus=2, env=variables) as cluster, connected(cluster):
+        cpus = os.cpu_count() or 1
+        with private_variables() as variables, RayCluster(num_cpus=cpus, env=variables) as cluster, connected(cluster):
             yield
         return
     try:
@@ -97,12 +109,23 @@ def _cluster() -> Iterator[None]:
         ray.shutdown()
 
 
+def _replicas(options: Options, wanted: int | None) -> tuple[int, float]:
+    """How many, and the GPUs of each: what is free in the cluster, unless told."""
+    import ray
+
+    free = ray.available_resources()
+    (model,) = options.served
+    if free.get("GPU", 0) >= 1 and model.backend == "torch":
+        return wanted or int(free["GPU"]), 1.0
+    return wanted or max(1, min(_MOST_REPLICAS, int(free.get("CPU", 1)), os.cpu_count() or 1)), 0.0
+
+
 @contextmanager
-def _application(options: Options, port: int) -> Iterator[str]:
+def _application(options: Options, port: int, wanted: int | None) -> Iterator[str]:
     from ray import serve
     from ray.exceptions import RayError
 
-    from serve.app import build
+    from serve.app import sized
     from serve.proxy import KEEP_ALIVE_S
 
     if serve.status().proxies:
@@ -111,13 +134,14 @@ def _application(options: Options, port: int) -> Iterator[str]:
     (model,) = options.served
     try:
         serve.start(proxy_location="HeadOnly", http_options={"host": LOOPBACK, "port": port, "keep_alive_timeout_s": KEEP_ALIVE_S})
-        running = serve.run(build(options), name=_APPLICATION)
+        replicas, gpus = _replicas(options, wanted)
+        running = serve.run(sized(options, replicas=replicas, gpus=gpus), name=_APPLICATION)
         signal.signal(signal.SIGTERM, _interrupt)  # connecting to Ray replaces it
         try:
             yield model.called
         finally:
             with suppress(RayError, TimeoutError):  # a replica that is gone has nothing to answer
-                running.drain.remote().result(timeout_s=_DRAIN_S)
+                running.broadcast("drain").results(timeout_s=_DRAIN_S)
             serve.delete(_APPLICATION)  # returns when the last answer is sent
     except (RuntimeError, RayError) as error:
         raise MtdError(f"{options.folder} cannot be served: {error}") from None

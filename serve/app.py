@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import ray
 from fastapi import FastAPI
@@ -92,5 +93,15 @@ class Embeddings:
 
 def build(options: Options) -> Application:
     """The application, with the students that are there now: a replica that finds others in their place does not start."""
+    return _bound(options)
+
+
+def sized(options: Options, *, replicas: int, gpus: float) -> Application:
+    """As :func:`build`, of so many replicas, each with a CPU and so many GPUs."""
+    return _bound(options, num_replicas=replicas, ray_actor_options={"num_cpus": 1, "num_gpus": gpus})
+
+
+def _bound(options: Options, **size: Any) -> Application:
     leaving_s = options.limits.deadline_s + _LEAVING_S
-    return Embeddings.options(graceful_shutdown_timeout_s=leaving_s).bind(options, contents_of(options))  # type: ignore[attr-defined]
+    deployment = Embeddings.options(graceful_shutdown_timeout_s=leaving_s, **size)  # type: ignore[attr-defined]
+    return deployment.bind(options, contents_of(options))

@@ -98,7 +98,7 @@ def _ask_served_student(cluster: RayCluster) -> None:
 
 @contextmanager
 def _serving(cluster: RayCluster, port: int) -> Iterator[str]:
-    command = [sys.executable, "jobs/serve.py", str(_OUT / "student"), "--port", str(port)]
+    command = [sys.executable, "jobs/serve.py", str(_OUT / "student"), "--port", str(port), "--replicas", "1"]
     url = f"http://127.0.0.1:{port}"
     with _SERVE_LOG.open("w") as log, _child(command, env=os.environ | cluster.env, stdout=log) as server:
         _wait_until_healthy(url, server)

@@ -64,7 +64,7 @@ def test_the_job_answers_what_it_has_taken_before_it_ends(ray_cluster: RayCluste
         ended = [client.result() for client in asking]  # raises where a connection broke instead
         rest, _ = job.communicate(timeout=90)
     assert all(answered for answered, _ in ended)
-    assert {status for _, status in ended} <= {503, 404}
+    assert {503} <= {status for _, status in ended} <= {503, 404}  # 404 when nothing is left to answer
     assert job.returncode == 0
     assert "stopped" in rest
 
