@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mtd_ray.embed.columns import UnfitError, as_schema, same_schema, with_text
 from mtd_ray.embed.pieces import Piece
 from mtd_ray.embed.record import Done, Record, merged
-from mtd_ray.errors import CorpusError, StorageError
+from mtd_ray.errors import StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ def assemble(record: Record, piece: Piece, vector_column: str) -> None:
     Two workers may come to this at once; both write the same, and one may find the pieces gone.
 
     Raises:
-        CorpusError: the pieces' columns cannot be brought together.
         StorageError: the store fails.
     """
     name, state = piece.input.name, piece.state
@@ -50,38 +50,22 @@ def _write(record: Record, parts: list[Done], key: str, vector_column: str) -> N
     """All batches in order, a row group each, through a local file: object stores take a file whole."""
     schema: pa.Schema | None = None
     for part in parts:
-        schema = same_schema(schema, pa.ipc.read_schema(pa.py_buffer(base64.b64decode(part.schema))), part.input)
+        schema = same_schema(schema, pa.ipc.read_schema(pa.py_buffer(base64.b64decode(part.schema))))
     assert schema is not None  # noqa: S101 (a file has at least one piece)
     schema = pa.schema([*(field for field in schema if field.name != vector_column), schema.field(vector_column)])
     with tempfile.TemporaryDirectory(prefix="mtd-embed-") as folder:
         path = Path(folder) / "output.parquet"
-        with pq.ParquetWriter(path, schema, use_dictionary=False, **COMPRESSION) as writer:
-            for file in (file for part in parts for file in part.files):
-                table = pq.read_table(io.BytesIO(record.store.get(file)))
-                writer.write_table(_as(table, schema))
+        while (unfit := _unfit(record, [file for part in parts for file in part.files], schema, path)) is not None:
+            schema = with_text(schema, unfit)
         record.store.upload(path, key)
 
 
-def same_schema(one: pa.Schema | None, other: pa.Schema, where: str) -> pa.Schema:
-    """A schema that holds the columns of both: of JSON Lines, a batch only shows those that its rows have.
-
-    Raises:
-        CorpusError: a column holds values of different types.
-    """
-    if one is None or one.equals(other):
-        return other
+def _unfit(record: Record, files: list[str], schema: pa.Schema, path: Path) -> str | None:
+    """Write the batches to a local file. The name of a column whose values are not all of its type, where there is one."""
     try:
-        return pa.unify_schemas([one, other], promote_options="permissive")
-    except pa.ArrowException as error:
-        raise CorpusError(f"{where}: values under one name differ in type ({error}): name the columns to keep") from None
-
-
-def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With the columns that this batch did not have, all null."""
-    if table.schema.equals(schema):
-        return table
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in schema
-    ]
-    return pa.table(columns, schema=schema)
+        with pq.ParquetWriter(path, schema, use_dictionary=False, **COMPRESSION) as writer:
+            for file in files:
+                writer.write_table(as_schema(pq.read_table(io.BytesIO(record.store.get(file))), schema))
+    except UnfitError as found:
+        return found.name
+    return None

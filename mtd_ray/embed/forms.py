@@ -31,6 +31,18 @@ def as_dtype(vectors: NDArray[np.float32], dtype: Dtype, *, normalize: bool = Fa
     return np.asarray(vectors, dtype)
 
 
+def stored_vectors(
+    vectors: NDArray[np.float32], dtype: Dtype, *, normalize: bool = False
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """As :func:`as_dtype`, and which rows (rows,) are not finite in the type that they are stored in; zeros stand there."""
+    bad = np.logical_not(np.isfinite(vectors).all(axis=1))
+    with np.errstate(over="ignore"):
+        stored = as_dtype(np.where(bad[:, None], np.float32(0), vectors), dtype, normalize=normalize)
+    too_large = np.logical_not(np.isfinite(stored).all(axis=1))
+    stored[too_large] = 0
+    return stored, bad | too_large
+
+
 def vector_type(dtype: Dtype, size: int) -> pa.DataType:
     """A list of fixed size, which Parquet's readers know."""
     return pa.list_(pa.field("element", pa.from_numpy_dtype(dtype)), size)

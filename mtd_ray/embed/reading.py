@@ -12,13 +12,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mtd_ray.embed.columns import json_column
 from mtd_ray.embed.options import EmbedOptions
 from mtd_ray.embed.pieces import Piece, kept_columns
 from mtd_ray.errors import CorpusError
 
-# Enough texts for well-sorted batches; both together bound what is in memory, whatever the length of a text.
+# Enough texts for well-sorted batches; both together bound what is in memory, whatever the length of a row.
 _BATCH_ROWS, _BATCH_BYTES = 8_192, 32 * 1024 * 1024
-_STEP_ROWS = 512
+_STEP_ROWS, _STEP_BYTES = 512, _BATCH_BYTES // 8
 _READ_BYTES = 8 * 1024 * 1024
 
 Rows = tuple[list[str | None], pa.Table]
@@ -43,7 +44,7 @@ def _parquet(piece: Piece, options: EmbedOptions) -> Iterator[Rows]:
             kept = kept_columns(parquet.schema_arrow.names, options)
             columns = list(dict.fromkeys([*kept, options.text_column]))
             schema = pa.schema([parquet.schema_arrow.field(name) for name in kept])
-            for table in _gathered(_steps(parquet, columns, piece.start, piece.stop), options.text_column):
+            for table in _gathered(_steps(parquet, columns, piece.start, piece.stop)):
                 texts = table[options.text_column].cast(pa.string()).to_pylist()
                 yield texts, table.select(kept).cast(schema)
     except (pa.ArrowException, OSError) as error:
@@ -62,7 +63,7 @@ def _steps(parquet: pq.ParquetFile, columns: list[str], start: int, stop: int) -
         yield parquet.schema_arrow.empty_table().select(columns)
         return
     at = edges[groups[0]]
-    for batch in parquet.iter_batches(_STEP_ROWS, row_groups=groups, columns=columns):
+    for batch in parquet.iter_batches(_step_rows(parquet.metadata, groups, columns), row_groups=groups, columns=columns):
         wanted = batch.slice(max(0, start - at), max(0, min(stop, at + len(batch)) - max(start, at)))
         at += len(batch)
         if len(wanted):
@@ -71,12 +72,22 @@ def _steps(parquet: pq.ParquetFile, columns: list[str], start: int, stop: int) -
             return
 
 
-def _gathered(tables: Iterable[pa.Table], text_column: str) -> Iterator[pa.Table]:
+def _step_rows(about: pq.FileMetaData, groups: list[int], columns: list[str]) -> int:
+    """As many rows as surely fit, by the mean length of those of the group that has the longest."""
+    longest = 1
+    for group in map(about.row_group, groups):
+        chunks = (group.column(place) for place in range(group.num_columns))
+        size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
+        longest = max(longest, size // max(1, group.num_rows))
+    return max(1, min(_STEP_ROWS, _STEP_BYTES // longest))
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     waiting: list[pa.Table] = []
     rows = size = 0
     for table in tables:
         waiting.append(table)
-        rows, size = rows + len(table), size + table[text_column].nbytes
+        rows, size = rows + len(table), size + table.nbytes
         if rows >= _BATCH_ROWS or size >= _BATCH_BYTES:
             yield pa.concat_tables(waiting)
             waiting, rows, size = [], 0, 0
@@ -136,10 +147,5 @@ def _table(objects: list[dict[str, Any]], piece: Piece, options: EmbedOptions) -
     names = kept_columns(list(dict.fromkeys(name for row in objects for name in row)), options)
     if options.vector_column in names:
         raise CorpusError(f"{piece.input.url}: a row has {options.vector_column!r} already: call the vectors' column differently")
-    try:
-        table = pa.table({name: pa.array([row.get(name) for row in objects]) for name in names})
-    except (pa.ArrowException, OverflowError) as error:
-        raise CorpusError(f"{piece.input.url}: values under one name differ in type ({error}): name the columns to keep") from None
-    if not names:
-        table = pa.table({})
+    table = pa.table({name: json_column([row.get(name) for row in objects]) for name in names})
     return [row[options.text_column] for row in objects], table

@@ -16,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mtd_ray.embed.assembly import COMPRESSION, assemble, same_schema
-from mtd_ray.embed.forms import as_dtype, vector_array
+from mtd_ray.embed.assembly import COMPRESSION, assemble
+from mtd_ray.embed.columns import same_schema
+from mtd_ray.embed.forms import stored_vectors, vector_array
 from mtd_ray.embed.inputs import Input
 from mtd_ray.embed.options import EmbedOptions
 from mtd_ray.embed.pieces import Piece
@@ -27,12 +28,11 @@ from mtd_ray.embed.student import Student, open_encoder
 from mtd_ray.encoder.threads import limit_threads
 from mtd_ray.errors import MtdError
 from mtd_ray.harvest.worker import Receipt
-from mtd_ray.teachers.base import set_aside_bad_rows
 
 if TYPE_CHECKING:
     from mtd_ray.encoder import Encoder
 
-_NO_TEXT = "there is no text"
+_NO_TEXT, _NOT_FINITE = "there is no text", "the vector is not finite"
 
 
 @dataclass(frozen=True)
@@ -89,32 +89,33 @@ class PieceWorker:
         schema: pa.Schema | None = None
         files: list[str] = []
         reasons: dict[int, str] = {}
-        rows = tokens = 0
+        rows = tokens = failed = 0
         for texts, columns in read_piece(piece, self._options):
             vectors, failures, read = self._vectors(texts)
             table = pa.table(
                 {**dict(zip(columns.column_names, columns.columns, strict=True)), self._options.vector_column: vectors}
             )
-            schema = same_schema(schema, table.schema, piece.input.url)
-            reasons |= {row + rows: why for row, why in failures.items()}
+            schema = same_schema(schema, table.schema)
+            failed += len(failures)
+            reasons |= {row + rows: failures[row] for row in sorted(failures)[: SHOWN_FAILURES - len(reasons)]}
             files.append(self._put(piece, table))
             rows, tokens = rows + len(texts), tokens + read
         assert schema is not None  # noqa: S101 (a piece without rows is one empty batch)
-        shown = {str(row): reasons[row] for row in list(reasons)[:SHOWN_FAILURES]}
-        return Done(piece.input.url, rows, len(reasons), tokens, files, base64.b64encode(schema.serialize()).decode(), shown)
+        shown = {str(row): why for row, why in reasons.items()}
+        return Done(piece.input.url, rows, failed, tokens, files, base64.b64encode(schema.serialize()).decode(), shown)
 
     def _vectors(self, texts: list[str | None]) -> tuple[pa.Array, dict[int, str], int]:
         """A batch's vectors, null where there is none; by row, why; and the tokens that were read."""
         there = [row for row, text in enumerate(texts) if text is not None]
         found = self._open().embed([text for text in texts if text is not None], prompt=self._student.prompt)
-        vectors, bad = set_aside_bad_rows(found.vectors[:, : self._student.size])
-        failures = {row: _NO_TEXT for row, text in enumerate(texts) if text is None} | {there[row]: why for row, why in bad.items()}
+        stored, bad = stored_vectors(found.vectors[:, : self._student.size], self._options.dtype, normalize=self._options.normalize)
+        failures = dict.fromkeys((row for row, text in enumerate(texts) if text is None), _NO_TEXT)
+        failures |= {there[row]: _NOT_FINITE for row in np.flatnonzero(bad)}
         missing = np.zeros(len(texts), bool)
         missing[list(failures)] = True
-        whole = np.zeros((len(texts), self._student.size), np.float32)
-        whole[there] = vectors
-        stored = as_dtype(whole, self._options.dtype, normalize=self._options.normalize)
-        return vector_array(stored, missing, self._options.dtype), failures, found.tokens
+        whole = np.zeros((len(texts), self._student.size), stored.dtype)
+        whole[there] = stored
+        return vector_array(whole, missing, self._options.dtype), failures, found.tokens
 
     def _put(self, piece: Piece, table: pa.Table) -> str:
         sink = io.BytesIO()

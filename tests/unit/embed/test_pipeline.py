@@ -189,6 +189,12 @@ def test_a_row_without_text_has_no_vector_and_is_told(student: Path, tmp_path: P
     assert "row 5: there is no text" in str(found)
 
 
+def test_of_rows_without_text_the_count_and_the_first_are_kept(student: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": pa.array([None, "x"] * 20)}), tmp_path / "a.parquet")
+    done = embed(student, tmp_path / "a.parquet", tmp_path / "out", replace(OPTIONS, piece_rows=10)).done["a"]
+    assert (done.failed_rows, list(done.reasons)) == (20, ["0", "2", "4", "6", "8"])
+
+
 def test_prompts_of_queries_and_by_name(student: Path, docs: Path, tmp_path: Path) -> None:
     for name, options in (("type", replace(OPTIONS, input_type="query")), ("name", replace(OPTIONS, prompt_name="query"))):
         embed(student, docs, tmp_path / name, options)
@@ -239,6 +245,28 @@ def test_json_lines_with_fields_that_come_and_go(student: Path, tmp_path: Path) 
     assert table.column_names == ["id", "url", "vector"]
     assert table["id"].to_pylist() == list(range(10))
     assert table["url"].to_pylist() == [None] * 9 + ["u"]
+
+
+@pytest.mark.parametrize("piece_rows", [1, 100])
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([2020, "2020", None, {"from": 1}], ["2020", "2020", None, '{"from":1}']),
+        ([True, 1], ["true", "1"]),
+        ([1, 0.5], [1.0, 0.5]),
+        ([2**60 + 1, 0.5], [str(2**60 + 1), "0.5"]),
+        ([2**63, -1], [str(2**63), "-1"]),
+        ([{}, {}], [None, None]),
+        ([{"a": {}, "b": 1}, {"a": {"c": []}}], [{"a": None, "b": 1}, {"a": {"c": []}, "b": None}]),
+    ],
+)
+def test_json_fields_of_any_and_of_mixed_types_come_back(
+    student: Path, tmp_path: Path, piece_rows: int, values: list[object], found: list[object]
+) -> None:
+    lines = [json.dumps({"text": "x" * 2_000, "field": value}) for value in values]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    embed(student, tmp_path / "a.jsonl", tmp_path / "out", replace(OPTIONS, piece_rows=piece_rows))
+    assert pq.read_table(tmp_path / "out/a.parquet")["field"].to_pylist() == found
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
