@@ -126,7 +126,7 @@ class Fuzzer:
     def _raw(self, path: str) -> Callable[[bytes], None]:
         def ask(body: bytes) -> None:
             answer = self.tally.add(f"POST {path} {body!r}", lambda: self._client.post(path, content=body))
-            if answer.status_code not in (200, 400, 404, 413):
+            if answer.status_code not in (200, 400, 404, 413, 422):
                 self.tally.undescribed.append(f"{answer.status_code} for {body[:300]!r}: {answer.text[:300]}")
 
         return ask

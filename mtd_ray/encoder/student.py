@@ -133,6 +133,16 @@ class StudentEncoder:
         return self._encoder.prompts
 
     @property
+    def empty_prompts(self) -> frozenset[str]:
+        """Names of the folder's prompts that put nothing before a text."""
+        return frozenset(self._encoder.model.prompts) - frozenset(self.prompts)
+
+    @property
+    def default_prompt(self) -> str:
+        """What a plain load of the folder puts before a text for which no prompt is chosen; :meth:`encode` does not."""
+        return self.prompts.get(self._encoder.model.default_prompt_name or "", "")
+
+    @property
     def max_tokens(self) -> int:
         """Where texts are cut, in tokens."""
         return self._encoder.max_tokens

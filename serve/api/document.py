@@ -36,12 +36,14 @@ _FAULTS = {
     404: ("No such model.", "there is no model 'other' here"),
     408: ("The body did not arrive in time.", "the body did not arrive within 30 s"),
     413: ("Too much for one request.", "the body is longer than 8388608 bytes; send fewer texts at once"),
+    422: ("The body is no such request.", "the field 'inputs' is required"),
     424: ("The model failed on a text.", "the model failed on input 3"),
     429: ("The queue is full; Retry-After says when it will not be.", "the queue is full"),
     500: ("The model failed on a text.", "the model failed on input 3"),
     503: ("The model does not answer, or the server is closing.", "the model does not answer"),
     504: ("The deadline passed.", "there was no answer within 30 s"),
 }
+_EMPTY = ("There is no text, or an empty one.", "input 3 is an empty text")
 _RETRY = {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer", "minimum": 1}}}
 _TEXT = "Return the index of the first match."
 _VECTOR = [0.0214, -0.1371, 0.0583]
@@ -78,7 +80,8 @@ def _narrow(fields: Json, models: Sequence[Description]) -> None:
         "prompt_name": {"enum": sorted({prompt for told in models for prompt in told.prompts})},
     }
     for name in served.keys() & fields.keys():
-        fields[name]["anyOf"][0] |= served[name]
+        if served[name] != {"enum": []}:
+            fields[name]["anyOf"][0] |= served[name]
 
 
 def _asked(engine: Engine, protected: bool) -> Json:
@@ -96,18 +99,23 @@ def _asked(engine: Engine, protected: bool) -> Json:
         {
             "a text": {"model": model.name, "input": _TEXT},
             "texts, smallest size": {"input": [_TEXT, "Sort a list."], "dimensions": min(model.sizes), "encoding_format": "base64"},
-            "token ids": {"input": [[5, 6, 7]], "normalize": True, "user": "someone"},
+            **_of_ids(engine),
             "bits of a query": {"input": [_TEXT], "input_type": "query", "output_dtype": "ubinary", "truncate": True},
         },
     )
     embed = _operation(
         "Vectors of texts, as text-embeddings-inference gives them",
         _json("EmbedResponse", [_VECTOR]),
-        _faults((400, 408, 413, 424, 429, 503, 504), protected, tei.ErrorResponse),
+        _faults((400, 408, 413, 422, 424, 429, 503, 504), protected, tei.ErrorResponse),
         protected,
     )
     embed["requestBody"] = _body("EmbedRequest", {"a text": {"inputs": _TEXT}, "texts": {"inputs": [_TEXT], "truncate": True}})
     return {"/v1/embeddings": {"post": embeddings}, "/embed": {"post": embed}}
+
+
+def _of_ids(engine: Engine) -> Json:
+    ids = engine.example_ids
+    return {} if ids is None else {"token ids": {"input": [ids], "normalize": True, "user": "someone"}}
 
 
 def _told(engine: Engine, protected: bool) -> Json:
@@ -148,9 +156,10 @@ def _faults(statuses: tuple[int, ...], protected: bool, form: type[openai.FaultR
 
 
 def _fault(status: int, form: type[openai.FaultResponse | tei.ErrorResponse]) -> Json:
-    description, message = _FAULTS[status]
-    fault = ApiError(message, status=500 if status == 424 else status)
-    example = orjson.loads(fault.body if form is openai.FaultResponse else fault.tei_body)
+    is_tei = form is tei.ErrorResponse
+    description, message = _EMPTY if is_tei and status == 400 else _FAULTS[status]
+    fault = ApiError(message, status=500 if status == 424 else status, code="empty_input" if is_tei and status == 400 else None)
+    example = orjson.loads(fault.tei_body if is_tei else fault.body)
     told: Json = {"description": description, "content": _json(form.__name__, example)}
     return told | {"headers": _RETRY} if status == 429 else told
 

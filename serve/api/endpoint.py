@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Generic
 from urllib.parse import quote
 
@@ -25,6 +26,8 @@ _LOG = logging.getLogger(__name__)
 _MODEL_HEADER = b"x-model"
 # A thread is woken in the time in which so many vectors are written; more would keep other requests waiting.
 _INLINE_VECTORS = 32
+# As for vectors: reading JSON of so many bytes takes about a millisecond.
+_INLINE_BYTES = 256 * 1024
 
 
 class Endpoint(ABC, Generic[Asked]):
@@ -61,6 +64,7 @@ class Endpoint(ABC, Generic[Asked]):
         except ClientGone:
             return
         except Exception:
+            self._engine.metrics.refused(500)
             _LOG.exception("%s failed", scope["path"])
             await send_json(send, *self.refusal(failed()))
         else:
@@ -68,13 +72,16 @@ class Endpoint(ABC, Generic[Asked]):
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, str]:
         """The answer, and which student gave it."""
+        began = perf_counter()
         with self._counted():
             owner = self._keys.owner(scope["headers"]) if self._keys is not None else ""
         self._engine.admit(announced(scope), owner)
         with self._counted():
-            asked = read(self.form, await self._uploads.read(scope, receive))
+            body = await self._uploads.read(scope, receive)
+            inline = len(body) <= _INLINE_BYTES
+            asked = read(self.form, body) if inline else await asyncio.to_thread(read, self.form, body)
             question = self.question(asked, owner)
-        answer = await while_connected(self._engine.answer(question), receive)
+        answer = await while_connected(self._engine.answer(question, began=began), receive)
         if len(answer.vectors) <= _INLINE_VECTORS:
             return self.body(answer, asked), answer.model
         return await asyncio.to_thread(self.body, answer, asked), answer.model

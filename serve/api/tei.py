@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from serve.api.endpoint import Endpoint
 from serve.engine.engine import Engine
+from serve.engine.limits import MAX_REQUESTS
 from serve.engine.question import Answer, Question
 from serve.wire.faults import ApiError
 from serve.wire.tei import EmbedRequest, Info, ModelType, Pooling, embed_body
@@ -42,15 +43,15 @@ class Embed(Endpoint[EmbedRequest]):
 
 
 def info_of(engine: Engine) -> Info:
-    """``GET /info``, of the model that ``/embed`` uses. Not requests are limited here, but texts and tokens."""
-    limits = engine.limits
+    """``GET /info``, of the model that ``/embed`` uses."""
+    limits, model = engine.limits, engine.models[0]
     return Info(
-        model_id=engine.models[0].name,
+        model_id=model.name,
         model_sha=None,
-        model_dtype="float32",
+        model_dtype=model.dtype,
         model_type=ModelType(embedding=Pooling(pooling="sentence-transformers")),
-        max_concurrent_requests=limits.max_inputs,
-        max_input_length=engine.models[0].max_tokens,
+        max_concurrent_requests=MAX_REQUESTS,
+        max_input_length=model.max_tokens,
         max_batch_tokens=limits.max_request_tokens,
         max_batch_requests=None,
         max_client_batch_size=limits.max_inputs,

@@ -111,12 +111,12 @@ class Checks:
 
     def _check_rows(self, rows: Sequence[str | list[int]]) -> None:
         if not rows:
-            raise ApiError("'input' is an empty list; it must hold at least one text", param="input")
+            raise ApiError("the list of texts is empty; it must hold at least one", param="input", code="empty_input")
         if len(rows) > self._limits.max_inputs:
-            raise ApiError(f"'input' holds {len(rows)} texts; one request may hold {self._limits.max_inputs}", param="input")
+            raise ApiError(f"there are {len(rows)} texts; one request may hold {self._limits.max_inputs}", param="input")
         for index, row in enumerate(rows):
             if not row:
-                raise ApiError(f"input {index} is an empty text", param="input")
+                raise ApiError(f"input {index} is an empty text", param="input", code="empty_input")
 
     def _check_ids(self, question: Question, model: ServedModel) -> None:
         """Ids are counted before anything is read."""
@@ -158,10 +158,12 @@ def _size(model: ServedModel, size: int | None) -> int:
 
 def _prompt(model: ServedModel, name: str | None, kind: Literal["query", "document"] | None) -> str:
     if name is None:
-        return prompt_for(model.prompts, kind) if kind else ""
+        return prompt_for(model.prompts, kind) if kind else model.default_prompt
     if kind is not None:
         raise ApiError("'prompt_name' and 'input_type' both choose the prompt; send one of them", param="prompt_name")
-    if name not in model.prompts:
+    if name in model.prompts:
+        return model.prompts[name]
+    if name not in model.empty_prompts:
         known = ", ".join(sorted(model.prompts)) or "none"
         raise ApiError(f"this model has no prompt {quoted(name)}; its prompts: {known}", param="prompt_name")
-    return model.prompts[name]
+    return ""

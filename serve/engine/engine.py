@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, TypeVar
@@ -15,10 +15,10 @@ from serve.engine.admission import URGENT, Admission
 from serve.engine.batches import choose_packed, choose_padded
 from serve.engine.cache import Cache
 from serve.engine.checks import Checks, Target
-from serve.engine.input_ids import Meaning
+from serve.engine.input_ids import Meaning, example_of
 from serve.engine.limits import Limits, Load
 from serve.engine.metrics import Metrics
-from serve.engine.question import Answer, Description, Question
+from serve.engine.question import Answer, Description, Question, described
 from serve.engine.queue import FairQueue
 from serve.engine.work import Item, Job, Vector
 from serve.engine.worker import Worker
@@ -40,6 +40,7 @@ _LOOKAHEAD_PADDED, _LOOKAHEAD_PACKED = 8, 2
 # Passes that may wait before the model's speed is known.
 _FIRST_PASSES = 16
 _PROOF_S = 1.0
+_EXAMPLE = "Sort a list."
 _DEAD = "the model thread has ended: this server has to be started again"
 
 
@@ -54,6 +55,7 @@ class Engine:
 
     Attributes:
         models: what is served: every name, described by its first version, followed by its versions.
+        example_ids: token ids of a text that the first model takes; None where it takes none.
         metrics: for Prometheus.
 
     Raises:
@@ -72,8 +74,9 @@ class Engine:
         if not models:
             raise MtdError("an engine needs at least one model")
         self.limits = limits
-        self.models = list(_described(models))
+        self.models = list(described(models, limits))
         self._checks = Checks(models, limits, choose, input_ids=input_ids)
+        self.example_ids = example_of(input_ids, next(iter(models.values())), _EXAMPLE)
         self._served = dict(models)
         self._admission = Admission(limits, _FIRST_PASSES * max(model.batch_tokens for model in models.values()))
         self.metrics = Metrics(self.load)
@@ -173,7 +176,7 @@ class Engine:
                     await self._computed(job)
         except TimeoutError:
             raise ApiError(
-                f"the request was not done within {self.limits.deadline_s:g} s; send fewer texts at once", status=504
+                f"the request was not done within {self.limits.deadline_s:g} s; send fewer texts at once", status=504, final=True
             ) from None
         finally:
             job.over = True
@@ -223,24 +226,6 @@ class Engine:
     def _lookahead(self, key: str) -> int:
         model = self._served[key]
         return (_LOOKAHEAD_PACKED if model.packs else _LOOKAHEAD_PADDED) * model.batch_tokens
-
-
-def _described(models: Mapping[str, ServedModel]) -> Iterator[Description]:
-    for name in dict.fromkeys(model.name for model in models.values()):
-        keys = [key for key, model in models.items() if model.name == name]
-        yield from (_description(models[key], called) for called, key in ({name: keys[0]} | {key: key for key in keys}).items())
-
-
-def _description(model: ServedModel, called: str) -> Description:
-    prefix = next((size - 1 for size in model.sizes if size > 1 and size - 1 not in model.sizes), None)
-    return Description(
-        name=called,
-        sizes=model.sizes,
-        any_size=prefix is not None and model.is_size(prefix),
-        default_size=model.default_size,
-        max_tokens=model.max_tokens,
-        prompts=tuple(sorted(model.prompts)),
-    )
 
 
 def _closed() -> ApiError:

@@ -43,6 +43,14 @@ def reader_of(meaning: Meaning) -> Reading:
     return _refused if meaning == "refuse" else _OpenAI(_vocabulary(meaning))
 
 
+def example_of(meaning: Meaning, model: ServedModel, text: str) -> list[int] | None:
+    """Ids that are taken for a text; None where none are."""
+    if meaning == "cl100k_base":
+        return _vocabulary(meaning).encode_ordinary(text)
+    (ids,) = model.tokenize([text])
+    return ids if meaning == "own" and model.is_reading(ids) else None
+
+
 def _own(model: ServedModel, reader: Reader, rows: Sequence[Sequence[int]], prompt: str) -> list[list[int]]:
     rows = [model.part(row) for row in rows]
     read = model.from_ids(rows, prompt)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# Requests that a replica takes in hand; what they are may be little or much, which is what the limits are about.
+MAX_REQUESTS = 8_192
+
 
 @dataclass(frozen=True)
 class Limits:

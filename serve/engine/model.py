@@ -25,8 +25,11 @@ class ServedModel:
         sizes: of the trained heads, ascending. See :meth:`is_size` for the others.
         default_size: what a plain load of the folder gives.
         max_tokens: of a text, prompt and special tokens included.
-        prompts: by name.
+        prompts: by name, without empty ones.
+        default_prompt: what a plain load of the folder puts before a text for which no prompt is chosen.
+        empty_prompts: names of the empty ones.
         cuts_left: a text that is too long loses its beginning.
+        dtype: that is computed in.
         packs: texts of a forward pass take no padding: it is their sum that counts.
 
     Args:
@@ -34,11 +37,12 @@ class ServedModel:
         tokens: its tokenizer.
     """
 
-    def __init__(self, student: StudentEncoder, tokens: Tokens, *, name: str) -> None:
+    def __init__(self, student: StudentEncoder, tokens: Tokens, *, name: str, dtype: str) -> None:
         self.name = name
         self.sizes, self.default_size = student.heads, student.default_head
         self.max_tokens, self.prompts = student.max_tokens, student.prompts
-        self.packs = student.packs
+        self.default_prompt, self.empty_prompts = student.default_prompt, student.empty_prompts
+        self.packs, self.dtype = student.packs, dtype
         self.cuts_left = tokens.cuts_left
         self._student, self._tokens = student, tokens
 
@@ -92,7 +96,7 @@ class ServedModel:
                 f"model {folder} has no row for the last {tokens.strangers} tokens of its tokenizer, and on a GPU a text with one "
                 "of them would end the server: enlarge the model's embeddings, or serve it on a CPU"
             )
-        model = cls(student, tokens, name=name)
+        model = cls(student, tokens, name=name, dtype=dtype if backend == "torch" else "int8")
         try:
             model.warm_up()
         except (IndexError, RuntimeError) as error:
@@ -130,6 +134,7 @@ class ServedModel:
                 raise ApiError(
                     f"token id {quoted(wrong)} of input {index} is not in this model's vocabulary of {known}; {TEXTS_INSTEAD}",
                     param="input",
+                    code="unknown_token_id",
                 )
         return [self._tokens.complete(row, prompt) for row in rows]
 

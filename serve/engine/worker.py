@@ -176,7 +176,7 @@ class Worker:
         self._metrics.failed()
         for item in group:
             if not item.job.over:
-                self._end(item.job, ApiError(f"the model failed on input {item.index}; leave it out", status=500, param="input"))
+                self._end(item.job, _poison(item.index))
                 self._queue.forget()
 
     def _end(self, job: Job, error: ApiError) -> None:
@@ -199,3 +199,7 @@ class Worker:
             if not job.over:
                 self._end(job, ApiError("the server failed to answer; its log says why", status=500))
         self._delivery.send()
+
+
+def _poison(index: int) -> ApiError:
+    return ApiError(f"the model failed on input {index}; leave it out", status=500, param="input", final=True)

@@ -6,8 +6,20 @@ from math import ceil
 
 import orjson
 
+# As text-embeddings-inference's router has them (router/src/http/server.rs). What cannot be read as a request never gets that far
+# there: it is answered with 422.
 _TEI_TYPES = {429: "Overloaded", 500: "Backend", 503: "Unhealthy", 504: "Backend"}
-_TEI_STATUSES = {500: 424}
+_TEI_STATUSES = {400: 413, 500: 424}
+_TEI_CODES = {
+    "empty_input": (400, "Empty"),
+    "foreign_token_ids": (422, "Tokenizer"),
+    "token_ids_refused": (422, "Tokenizer"),
+    "invalid_json": (422, "Validation"),
+    "invalid_value": (422, "Validation"),
+    "missing_required_parameter": (422, "Validation"),
+    "unknown_parameter": (422, "Validation"),
+    "unknown_token_id": (422, "Tokenizer"),
+}
 _QUOTED_CHARACTERS = 80
 
 
@@ -20,6 +32,7 @@ class ApiError(Exception):
         param: the field at fault.
         code: a name that programs can compare.
         retry_after_s: when asking again has a chance, in seconds.
+        final: asking again gives the same, whatever the status lets expect.
     """
 
     def __init__(
@@ -30,9 +43,11 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
-        self.message, self.status, self.param, self.code, self.retry_after_s = message, status, param, code, retry_after_s
+        self.message, self.status, self.param, self.code = message, status, param, code
+        self.retry_after_s, self.final = retry_after_s, final
 
     @property
     def body(self) -> bytes:
@@ -43,23 +58,32 @@ class ApiError(Exception):
     @property
     def tei_body(self) -> bytes:
         """The JSON answer as text-embeddings-inference gives it."""
-        kind = _TEI_TYPES.get(self.status, "Validation")
-        return orjson.dumps({"error": _sendable(self.message), "error_type": kind})
+        return orjson.dumps({"error": _sendable(self.message), "error_type": self._tei[1]})
 
     @property
     def tei_status(self) -> int:
-        """The HTTP status in text-embeddings-inference: 424 when the model fails on an input, 413 for a text that is too long."""
-        return 413 if self.code == "context_length_exceeded" else _TEI_STATUSES.get(self.status, self.status)
+        """The HTTP status in text-embeddings-inference: 413 for what is wrong with a request, 424 when the model fails on it."""
+        return self._tei[0]
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What the answer's head says beside the status; OpenAI's clients read the milliseconds, others the seconds."""
+        """What the answer's head says beside the status; OpenAI's clients read the milliseconds, others the seconds.
+
+        OpenAI's clients ask again after every status from 500 on unless they are told not to.
+        """
+        if self.final:
+            return [(b"x-should-retry", b"false")]
         if self.status == 401:
             return [(b"www-authenticate", b"Bearer")]
         if self.retry_after_s is None:
             return []
         milliseconds = max(1, ceil(self.retry_after_s * 1000))
         return [(b"retry-after", b"%d" % ceil(milliseconds / 1000)), (b"retry-after-ms", b"%d" % milliseconds)]
+
+    @property
+    def _tei(self) -> tuple[int, str]:
+        usual = _TEI_STATUSES.get(self.status, self.status), _TEI_TYPES.get(self.status, "Validation")
+        return _TEI_CODES.get(self.code or "", usual)
 
     @property
     def _type(self) -> str:

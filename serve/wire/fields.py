@@ -92,4 +92,4 @@ def _explained(error: ValidationError) -> ApiError:
     if fault["type"] == "missing":
         return ApiError(f"the field {given!r} is required", param=given, code="missing_required_parameter")
     said = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return ApiError(f"{given!r} {said}", param=given)
+    return ApiError(f"{given!r} {said}", param=given, code="invalid_value")

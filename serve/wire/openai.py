@@ -38,7 +38,9 @@ class EmbeddingsRequest(BaseModel):
     encoding_format: Literal["float", "base64"] | None = Field(
         None, description="float (the default): a list of numbers; base64: their bytes, little-endian."
     )
-    user: StrictStr | None = Field(None, description="Whom the request is made for; users share the server fairly.")
+    user: StrictStr | None = Field(
+        None, description="Whom the request is made for. Without keys users share the server fairly; with keys these do."
+    )
     input_type: Literal["query", "document"] | None = Field(None, description="Puts the model's prompt for such texts before them.")
     prompt_name: StrictStr | None = Field(None, description="Puts this prompt of the model before every text; see /v1/models.")
     truncate: StrictBool | None = Field(None, description="Cut texts that are too long; by default the request is refused.")

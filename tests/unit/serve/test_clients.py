@@ -95,6 +95,15 @@ def test_openai_with_what_this_server_adds(url: str, reference: StudentEncoder) 
     assert_same([row.embedding for row in answer.data], expected(reference, [*TEXTS, "list " * 100], prompt=PROMPTS["query"]))
 
 
+def test_openai_with_numbers_of_another_type(url: str, reference: StudentEncoder) -> None:
+    client = openai.OpenAI(base_url=url, api_key=KEY)
+    extra = {"output_dtype": "int8"}
+    answer = client.embeddings.create(model="tiny", input=TEXTS, encoding_format="float", extra_body=extra)
+    vectors = expected(reference, TEXTS)
+    codes = np.array([row.embedding for row in answer.data])
+    np.testing.assert_array_equal(codes, np.round(vectors / np.abs(vectors).max(axis=1, keepdims=True) * 127))
+
+
 def test_openai_asynchronously(url: str, reference: StudentEncoder) -> None:
     async def ask() -> list[Any]:
         async with openai.AsyncOpenAI(base_url=url, api_key=KEY) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,7 +114,8 @@ def test_text_embeddings_inference_s_routes_answer_its_clients(client: TestClien
     np.testing.assert_allclose(answer.json(), reference.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
     raw = client.post("/embed", json={"inputs": "sort the list", "normalize": False, "dimensions": 16, "prompt_name": "query"})
     np.testing.assert_allclose(raw.json(), vectors(client, input="sort the list", dimensions=16, input_type="query"), atol=1e-6)
-    assert Info.model_validate(client.get("/info").json()).max_input_length == 32
+    info = Info.model_validate(client.get("/info").json())
+    assert (info.max_input_length, info.model_dtype) == (32, "float32")
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,14 @@ def test_every_refusal_has_openais_shape(client: TestClient, method: str, path: 
 @pytest.mark.parametrize(
     ("content", "status", "said"),
     [
-        (b"{", 400, "JSON"),
-        (b'{"inputs": "sum", "dimensions": 17}', 400, "16, 48"),
-        (b'{"input": "sum"}', 400, "known fields: inputs"),
+        (b"{", 422, "JSON"),
+        (b'{"inputs": "sum", "dimensions": 17}', 413, "16, 48"),
+        (b'{"input": "sum"}', 422, "known fields: inputs"),
+        (b'{"inputs": []}', 400, "list of texts is empty"),
+        (b'{"inputs": ["sum", ""]}', 400, "input 1 is an empty text"),
+        (b'{"inputs": [[9999999]]}', 422, "vocabulary"),
         (b'{"inputs": "' + b"sum " * 40 + b'"}', 413, "32"),
-        (b'{"inputs": "sum", "truncate": true, "truncation_direction": "left"}', 400, "right"),
+        (b'{"inputs": "sum", "truncate": true, "truncation_direction": "left"}', 413, "right"),
     ],
 )
 def test_every_refusal_of_embed_has_its_own_shape(client: TestClient, content: bytes, status: int, said: str) -> None:
@@ -229,14 +234,38 @@ def test_health_follows_the_model_and_failures_tell_nothing(exported: Path) -> N
 def test_a_bug_is_answered_without_its_secrets(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, path: str, field: str, status: int
 ) -> None:
-    async def broken(question: object) -> None:
+    async def broken(question: object, **more: object) -> None:
         raise RuntimeError("device lost at 0x7f")
 
     monkeypatch.setattr(engine, "answer", broken)
     with TestClient(create_api(engine)) as client:
+        before = engine.metrics.registry.get_sample_value("embedding_requests_total", {"outcome": "failed"}) or 0
         failed = client.post(path, json={field: "sum"})
     assert failed.status_code == status
     assert "0x7f" not in failed.text
+    assert engine.metrics.registry.get_sample_value("embedding_requests_total", {"outcome": "failed"}) == before + 1
+
+
+def test_a_large_body_is_read_beside_the_event_loop(client: TestClient) -> None:
+    texts = ["sort the list " * 30] * 700
+    assert len(vectors(client, input=texts, truncate=True)) == 700
+    assert client.post("/v1/embeddings", json={"input": texts, "other": 1}).status_code == 400
+
+
+def test_a_model_s_default_prompt_stands_before_texts_for_which_none_is_chosen(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "prompted"))
+    about = folder / "config_sentence_transformers.json"
+    prompts = PROMPTS | {"plain": ""}
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"prompts": prompts, "default_prompt_name": "query"}))
+    engine = Engine({"tiny": ServedModel.load(folder, name="tiny", device="cpu")}, limits=Limits())
+    reference = SentenceTransformer(str(folder), device="cpu")
+    with TestClient(create_api(engine)) as client:
+        np.testing.assert_allclose(vectors(client, input=TEXTS), reference.encode(TEXTS), atol=1e-5)
+        plain = reference.encode(TEXTS, prompt_name="plain")
+        np.testing.assert_allclose(vectors(client, input=TEXTS, prompt_name="plain"), plain, atol=1e-5)
+        refused = client.post("/v1/embeddings", json={"input": "sum", "prompt_name": "other"})
+        assert refused.status_code == 400
+    engine.close()
 
 
 def test_the_description_s_examples_are_answered(client: TestClient) -> None:
@@ -245,6 +274,7 @@ def test_the_description_s_examples_are_answered(client: TestClient) -> None:
         for example in paths[path]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
             assert client.post(path, json=example["value"]).status_code == 200, example
     described = {path for path in paths if "{" not in path and "get" in paths[path]}
+    assert "token ids" in paths["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"]["examples"]
     assert described == {"/v1/models", "/info", "/health", "/metrics"}
     told = {path: json.dumps(paths[path]) for path in paths}
     assert all('"429"' in told[path] and '"Retry-After"' in told[path] for path in ("/v1/embeddings", "/embed"))

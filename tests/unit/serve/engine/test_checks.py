@@ -70,7 +70,7 @@ def test_a_long_text_is_refused_by_number(checks: Checks) -> None:
         ([""], "input 0"),
         (["sum", ""], "input 1"),
         ([[]], "input 0"),
-        ([], "empty list"),
+        ([], "is empty"),
         (["a"] * 2049, "2049"),
         (["sort the list"] * 101, "505"),
     ],

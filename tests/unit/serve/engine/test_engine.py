@@ -117,6 +117,7 @@ def test_poison_fails_only_its_own_question(start: Start, watched: Watched, expo
         alone = await failure(engine, asked(["matrix"]))
         fault = await poisoned
         assert (fault.status, alone.status) == (500, 500)
+        assert fault.final, "asking again would fail again"
         assert "input 1" in fault.message
         assert "input 0" in alone.message
         for vector, right in zip((await bulk).vectors, expected, strict=True):

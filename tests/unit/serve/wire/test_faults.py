@@ -12,7 +12,7 @@ from serve.wire.faults import ApiError, quoted
 @pytest.mark.parametrize(
     ("status", "kind", "tei_status", "tei_kind"),
     [
-        (400, "invalid_request_error", 400, "Validation"),
+        (400, "invalid_request_error", 413, "Validation"),
         (429, "rate_limit_error", 429, "Overloaded"),
         (500, "server_error", 424, "Backend"),
         (503, "server_error", 503, "Unhealthy"),
@@ -24,6 +24,19 @@ def test_each_api_tells_a_fault_in_its_own_words(status: int, kind: str, tei_sta
     assert json.loads(fault.body) == {"error": {"message": "why", "type": kind, "param": "input", "code": "name"}}
     assert json.loads(fault.tei_body) == {"error": "why", "error_type": tei_kind}
     assert fault.tei_status == tei_status
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [("empty_input", 400, "Empty"), ("foreign_token_ids", 422, "Tokenizer"), ("unknown_parameter", 422, "Validation")],
+)
+def test_text_embeddings_inference_has_statuses_for_what_is_wrong(code: str, status: int, kind: str) -> None:
+    fault = ApiError("why", code=code)
+    assert (fault.tei_status, json.loads(fault.tei_body)["error_type"]) == (status, kind)
+
+
+def test_what_would_fail_again_is_not_asked_again() -> None:
+    assert ApiError("late", status=504, final=True).headers == [(b"x-should-retry", b"false")]
 
 
 def test_the_time_to_come_back_is_told_in_whole_seconds_and_in_milliseconds() -> None:
