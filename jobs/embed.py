@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mtd_ray import job
 from mtd_ray.embed.forms import DTYPES
-from mtd_ray.embed.options import BACKENDS, COMPUTE_DTYPES, EmbedOptions
+from mtd_ray.embed.options import COMPUTE_DTYPES, EmbedOptions
+from mtd_ray.encoder.backends import BACKENDS
 from mtd_ray.encoder.prompts import INPUT_TYPES
 from mtd_ray.remote import Call, hosts, warn_of_scarce_nodes
 
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--to", required=True, metavar="URL", help="s3://bucket/prefix or a folder; one .parquet per input file")
     vectors = parser.add_argument_group("vectors")
-    vectors.add_argument("--dimensions", type=int, metavar="N", help="one of the student's sizes; its default size if left out")
+    vectors.add_argument("--dimensions", type=_count, metavar="N", help="one of the student's sizes; its default size if left out")
     vectors.add_argument("--dtype", choices=DTYPES, default="float32", help="of the stored numbers (default float32)")
     vectors.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     vectors.add_argument(
@@ -55,15 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     columns.add_argument("--columns", metavar="A,B", help="columns that come back; by default all but the text")
     work = parser.add_argument_group("workers")
     work.add_argument(
-        "--workers", type=int, metavar="N", help="default: one per GPU of the cluster or, without any, one per machine"
+        "--workers", type=_count, metavar="N", help="default: one per GPU of the cluster or, without any, one per machine"
     )
-    work.add_argument("--cpus", type=float, help="each worker's (default 1 beside a GPU, else what is free there)")
-    work.add_argument("--gpus", type=float, help="each worker's (default 1 where the cluster has GPUs, else 0)")
+    work.add_argument("--cpus", type=_share, help="each worker's (default 1 beside a GPU, else what is free there)")
+    work.add_argument("--gpus", type=_share, help="each worker's (default 1 where the cluster has GPUs, else 0)")
     work.add_argument("--compute-dtype", choices=COMPUTE_DTYPES, default="float32", help="of the forward pass (default float32)")
     work.add_argument("--backend", choices=BACKENDS, default="torch", help="openvino-int8: faster on CPUs, vectors slightly off")
-    work.add_argument("--batch-tokens", type=int, metavar="N", help="padded tokens of a forward pass; by default what is fastest")
-    work.add_argument("--piece-rows", type=int, metavar="N", help="about how many rows a dead worker loses")
+    work.add_argument("--batch-tokens", type=_count, metavar="N", help="padded tokens of a forward pass; default: what is fastest")
+    work.add_argument("--piece-rows", type=_count, metavar="N", help="about how many rows a dead worker loses")
     return parser
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of 1 or more")
+    return int(word)
+
+
+def _share(word: str) -> float:
+    if not (value := float(word)) >= 0 or value == float("inf"):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of 0 or more")
+    return value
 
 
 def _options(given: argparse.Namespace) -> EmbedOptions:

@@ -9,11 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from mtd_ray.config import SecretRef
+from mtd_ray.encoder.backends import Backend
 from serve.engine.input_ids import Meaning
 from serve.engine.limits import Limits
 
 Name = Annotated[str, Field(pattern=r"^[^@\s]+$", max_length=200)]
-Backend = Literal["torch", "openvino-int8"]
 _STUDENT = "student"  # the folder of a run that holds it
 _SHORT = ("folder", "name", "device", "dtype", "backend", "batch_tokens")
 

@@ -14,6 +14,7 @@ from mtd_ray.corpus.sources import JSONL_SUFFIXES, PARQUET_SUFFIXES
 from mtd_ray.errors import CorpusError
 from mtd_ray.objects import ObjectStore
 
+_SUFFIXES = (*PARQUET_SUFFIXES, *JSONL_SUFFIXES)
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -32,6 +33,12 @@ class Input:
     name: str
     size: int
     tag: str
+
+    @property
+    def possible_names(self) -> list[str]:
+        """What it is called below each of the folders that it lies in."""
+        parts = _without_suffix(self.url.removeprefix("s3://"), _SUFFIXES).split("/")
+        return ["/".join(parts[place:]) for place in range(len(parts))]
 
     @property
     def is_parquet(self) -> bool:
@@ -60,24 +67,23 @@ class Input:
 def find_inputs(texts: str) -> list[Input]:
     """The files at a path or ``s3://`` URL, by name: one file, all below a folder, or those that match a pattern.
 
-    A pattern's ``*`` and ``?`` stand for anything but ``/``, ``**`` for any folders.
+    A pattern's ``*`` and ``?`` stand for anything but ``/``, ``**`` for any folders. What exists under that very name is none.
 
     Raises:
         CorpusError: nothing is there, or two files have the same name but for its end.
         StorageError: the object store cannot be reached or refuses.
     """
     base, pattern = _divided(texts if texts.startswith("s3://") else str(Path(texts).expanduser().absolute()))
-    suffixes = (*PARQUET_SUFFIXES, *JSONL_SUFFIXES)
-    files = find_files(base, suffixes)
+    files = find_files(base, _SUFFIXES)
     single = len(files) == 1 and files[0].name == base
     found = []
     for file in files:
         relative = file.name.rsplit("/", 1)[-1] if single else file.name.removeprefix(base.rstrip("/") + "/")
         if pattern is None or pattern.fullmatch(relative):
             tag = file.etag if base.startswith("s3://") else _tag(file.name)
-            found.append(Input(file.name, _without_suffix(relative, suffixes), file.size, tag or ""))
+            found.append(Input(file.name, _without_suffix(relative, _SUFFIXES), file.size, tag or ""))
     if not found:
-        raise CorpusError(f"{texts} matches no file that ends in {' or '.join(suffixes)}")
+        raise CorpusError(f"{texts} matches no file that ends in {' or '.join(_SUFFIXES)}")
     _check_names(found)
     return found
 
@@ -85,10 +91,18 @@ def find_inputs(texts: str) -> list[Input]:
 def _divided(texts: str) -> tuple[str, re.Pattern[str] | None]:
     """The folder that no wildcard stands in, and what the rest must match."""
     segments = texts.split("/")
-    first = next((place for place, segment in enumerate(segments) if _GLOB.search(segment)), None)
+    wild = (place for place, segment in enumerate(segments) if _GLOB.search(segment))
+    first = next((place for place in wild if not _is_there("/".join(segments[: place + 1]))), None)
     if first is None:
         return texts.rstrip("/"), None
     return "/".join(segments[:first]) or "/", re.compile(_expression(segments[first:]))
+
+
+def _is_there(place: str) -> bool:
+    if not place.startswith("s3://"):
+        return Path(place).exists()
+    store, key = _place(place)
+    return bool(key) and (store.exists(key) or next(store.list(key), None) is not None)
 
 
 def _expression(segments: list[str]) -> str:

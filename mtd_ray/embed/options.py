@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mtd_ray.embed.forms import Dtype
+from mtd_ray.encoder.backends import Backend
 from mtd_ray.encoder.prompts import InputType
 
-Backend = Literal["torch", "openvino-int8"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
 ComputeDtype = Literal["float32", "bfloat16", "float16"]
 COMPUTE_DTYPES: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
 

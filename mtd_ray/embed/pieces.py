@@ -37,6 +37,10 @@ class Piece:
     stop: int
     rows: int
 
+    @property
+    def is_of_compressed_lines(self) -> bool:
+        return self.input.url.endswith(".gz")
+
 
 def pieces_of(found: Input, state: str, options: EmbedOptions) -> list[Piece]:
     """All pieces of a file, at least one.

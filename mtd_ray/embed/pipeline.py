@@ -96,6 +96,7 @@ def _missing(record: Record, inputs: dict[Input, str]) -> dict[Input, str]:
     """Inputs without a complete output in their present state."""
     finished, outputs = record.finished(), record.outputs()
     missing = {found: state for found, state in inputs.items() if (found.name, state) not in finished or found.name not in outputs}
+    _refuse_second_names(record, missing, {pair for pair in finished if pair[0] in outputs})
     names = {found.name: found for found in missing}
     changed = 0
     for name, state in finished:
@@ -114,10 +115,32 @@ def _missing(record: Record, inputs: dict[Input, str]) -> dict[Input, str]:
     return missing
 
 
+def _refuse_second_names(record: Record, missing: dict[Input, str], finished: set[tuple[str, str]]) -> None:
+    """Below another folder a file has another name, and its rows would be there twice."""
+    states = dict(finished)
+    for found in missing:
+        for name in found.possible_names:
+            if name == found.name or name not in states:
+                continue
+            if record.read(record.done_key(name, states[name])).input == found.url:
+                raise MtdError(
+                    f"{found.url} is in {record.url}/{name}.parquet already, and would be in {found.name}.parquet a second time: "
+                    "give --texts as before, embed into another place, or delete that file"
+                )
+
+
 def _pieces(missing: dict[Input, str], options: EmbedOptions) -> list[list[Piece]]:
     """By file. Files in random order, so that two drivers at work on the same files rarely do the same."""
     with ThreadPoolExecutor(_READERS) as readers:
         files = list(readers.map(lambda found: pieces_of(found, missing[found], options), missing))
+    long = [pieces[0].input.url for pieces in files if pieces[0].is_of_compressed_lines and pieces[0].rows > options.piece_rows]
+    if long:
+        _log.warning(
+            "%s can only be read from the beginning, such as %s: each is one piece, which one worker does alone, and from the "
+            "beginning after an interruption. Parquet or JSON Lines that are not compressed are divided",
+            plural(len(long), "compressed file"),
+            long[0],
+        )
     return SystemRandom().sample(files, len(files))
 
 

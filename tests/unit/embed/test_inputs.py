@@ -35,6 +35,18 @@ def test_what_a_path_or_pattern_stands_for(files: Path, pattern: str, names: lis
     assert sorted(found.name for found in find_inputs(str(files / pattern))) == names
 
 
+def test_a_name_that_exists_is_no_pattern(tmp_path: Path, s3_store: ObjectStore) -> None:
+    for name in ("docs [2024]/a[1].parquet", "docs [2024]/b.parquet", "docs 2/c.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+        s3_store.put(name, b"x")
+    for place in (str(tmp_path), s3_store.url):
+        assert [found.name for found in find_inputs(f"{place}/docs [2024]")] == ["a[1]", "b"]
+        assert [found.name for found in find_inputs(f"{place}/docs [2024]/a[1].parquet")] == ["a[1]"]
+        assert [found.name for found in find_inputs(f"{place}/docs [2024]/[b].parquet")] == ["b"]
+        assert [found.name for found in find_inputs(f"{place}/docs [0-9]/*")] == ["docs 2/c"]
+
+
 def test_the_same_on_s3(s3_store: ObjectStore) -> None:
     for key in ("docs/a.parquet", "docs/sub/b.parquet", "docs/c.jsonl"):
         s3_store.put(key, b"x")

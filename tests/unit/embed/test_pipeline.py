@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -166,6 +167,25 @@ def test_nothing_that_is_not_ours_is_written_over(student: Path, docs: Path, tmp
     write(tmp_path / "other/a.parquet", 2, "x")
     with pytest.raises(MtdError, match=r"holds the vectors of .*docs/a\.parquet, not of .*other/a\.parquet"):
         embed(student, tmp_path / "other", tmp_path / "out")
+
+
+def test_a_file_under_a_second_name_is_refused(student: Path, docs: Path, tmp_path: Path) -> None:
+    embed(student, docs / "deep/*.parquet", tmp_path / "out")
+    for rows in (0, 2):  # the file as it was, but for its time; and another
+        write(docs / "deep/c.parquet", rows, "c")
+        with pytest.raises(MtdError, match=r"c\.parquet is in .*out/c\.parquet already, and would be in deep/c\.parquet a second"):
+            embed(student, docs / "**/*.parquet", tmp_path / "out")
+    (tmp_path / "out/c.parquet").unlink()
+    assert embed(student, docs / "**/*.parquet", tmp_path / "out").written == 3
+
+
+def test_a_long_compressed_file_is_told_of(student: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = "\n".join(json.dumps({"text": os.urandom(500).hex()}) for _ in range(20))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    embed(student, tmp_path / "a.jsonl.gz", tmp_path / "out", replace(OPTIONS, piece_rows=100))
+    assert "compressed file" not in caplog.text
+    embed(student, tmp_path / "a.jsonl.gz", tmp_path / "more", replace(OPTIONS, piece_rows=4))
+    assert "1 compressed file can only be read from the beginning" in caplog.text
 
 
 def test_an_output_among_the_inputs_is_no_input(student: Path, docs: Path) -> None:
