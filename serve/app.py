@@ -16,7 +16,7 @@ from serve.api.application import create_api
 from serve.api.keys import Keys
 from serve.autoscaling import WorkReport
 from serve.engine.engine import Engine
-from serve.engine.limits import Limits
+from serve.engine.limits import MAX_REQUESTS, Limits
 from serve.options import Options
 from serve.proxy import KEEP_ALIVE_S, check_deadline
 from serve.ray_metrics import RayMetrics
@@ -32,7 +32,7 @@ _LEAVING_S = KEEP_ALIVE_S + 30.0  # that a replica may take to end, beyond the d
 # request may take.
 @serve.deployment(
     name="embeddings",
-    max_ongoing_requests=8_192,
+    max_ongoing_requests=MAX_REQUESTS,
     max_surge_percent=100,
     graceful_shutdown_timeout_s=Limits().deadline_s + _LEAVING_S,
     graceful_shutdown_wait_loop_s=0.5,
