@@ -29,8 +29,9 @@ _LOOPBACK_ONLY = Path(__file__).with_name("haproxy_loopback.sh")
 # 512 × 3 × 1 MiB = 1.5 GiB. Further connections wait in the kernel.
 _REPLAYED_BYTES = 1024 * 1024
 _CONNECTIONS = 512
-# Sent again twice: a text that ends the process of whatever reads it should not end a whole service.
-_RETRIES = 2
+# A text that ends the process of whatever reads it should not end a whole service; but when a node is gone, a request may come to
+# several of its replicas before one that lives.
+_RETRIES = 3
 _ANSWER_MARGIN_S = 15
 _TIMEOUT = "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S"
 # For Serve's http_options: how long a connection may be idle. At every change of replicas a new HAProxy process takes over; the old
@@ -41,6 +42,8 @@ _HEARD_OF_S = 5
 _BOTH = {
     # The model has a thread of its own: a second event loop for the HTTP application would only add a hop to every request.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    # Ray lets workers yield to every other program on the machine. Here they are what it is for, and clients wait.
+    "RAY_worker_niceness": "0",
     # A proxy that is not up in time is killed, and what started Serve fails. On a busy machine it takes longer than Ray's 5 s.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
 }
@@ -58,8 +61,9 @@ _HAPROXY = {
     _TIMEOUT: str(round(Limits().deadline_s) + _ANSWER_MARGIN_S),
     # Whoever opens a connection and sends nothing is let go after a minute, not after Ray's hour.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
-    # Dead replicas are noticed by the requests that they do not take. The checks are for those that hang; a replica on a loaded CPU
-    # may take a second to answer one, so they are patient.
+    # Dead replicas are noticed by the first request that they do not take. The checks are for those that hang; a replica on a
+    # loaded CPU may take a second to answer one, so they are patient.
+    "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "3s",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_FALL": "3",
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",

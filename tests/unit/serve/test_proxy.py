@@ -24,7 +24,10 @@ def test_ray_reads_every_variable() -> None:
     """A name that a newer Ray no longer knows would be ignored in silence."""
     spec = find_spec("ray")
     assert spec is not None and spec.submodule_search_locations
-    source = (Path(spec.submodule_search_locations[0]) / "serve" / "_private" / "constants.py").read_text()
+    ray = Path(spec.submodule_search_locations[0])
+    source = "".join(
+        (ray / part / "_private" / name).read_text() for part, name in (("serve", "constants.py"), ("", "ray_constants.py"))
+    )
     with proxy.private_variables() as variables:
         unknown = [name for name in variables if f'"{name}"' not in source]
     assert unknown == ["MTD_HAPROXY"]
