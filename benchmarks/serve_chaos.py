@@ -2,8 +2,8 @@
 
 Two Ray nodes on this machine, three replicas behind HAProxy, a student of all-MiniLM-L6-v2's shape with random weights in two
 versions. Clients are plain HTTP without retries; requests come at random times, at half the rate that the service was found to
-reach. In ``--seconds`` of that replicas get SIGKILL, the other version is rolled out, and all processes of the second node get
-SIGKILL. Among the requests are some with a text whose vector is not finite, for which an error is the right answer, some clients
+reach. In ``--seconds`` of that replicas get SIGKILL, all processes of the second node get SIGKILL, and the other version is rolled
+out. Among the requests are some with a text whose vector is not finite, for which an error is the right answer, some clients
 that hang up, and a few that keep a connection open and seldom use it. Every answer is compared with the vectors that the exported
 folder of the version it names gives. Then come ten times as many requests as can be answered.
 
@@ -43,9 +43,9 @@ DEADLINE_S = 15.0
 LATE_S = 1.0  # an answer may take so much longer than the deadline to arrive
 CAPACITY_S, CLIENTS = 8.0, 32
 HALF, TENFOLD = 0.5, 10.0
-WARM_UP_SHARE, OVERLOAD_SHARE = 0.1, 0.25  # of --seconds
-ROLL_OVER_AT, NODE_AT = 0.3, 0.7
-KILL_EVERY_S = 12.0
+WARM_UP_SHARE, OVERLOAD_SHARE = 0.2, 0.25  # of --seconds
+NODE_AT, ROLL_OVER_AT = 0.25, 0.45
+KILL_EVERY_S, AT_LEAST_S = 12.0, 5.0
 POISON, HANG_UPS = 0.03, 0.03
 
 
@@ -54,6 +54,7 @@ class Chaos:
 
     def __init__(self, service: Service, load: Load, seconds: float) -> None:
         self._service, self._load, self._started = service, load, time.monotonic()
+        self._killing = asyncio.Lock()
         self.kills: list[dict[str, Any]] = []
         self.figures: dict[str, Any] = {}
         kills = max(2, round(seconds / KILL_EVERY_S))
@@ -72,11 +73,13 @@ class Chaos:
                 group.create_task(step())
 
     async def _kill(self) -> None:
-        in_flight = self._load.in_flight
-        while (victim := await asyncio.to_thread(self._service.kill_replica)) is None:
-            await asyncio.sleep(0.5)
-        self.kills.append({"at": self.now(), "in_flight": in_flight})
-        print(f"{self.now():6.1f} s: killed {victim}, {in_flight} requests under way", flush=True)
+        async with self._killing:
+            while (victim := await asyncio.to_thread(self._service.kill_replica)) is None:
+                await asyncio.sleep(0.5)
+            in_flight = self._load.in_flight
+            self.kills.append({"at": self.now(), "in_flight": in_flight})
+            print(f"{self.now():6.1f} s: killed {victim}, {in_flight} requests under way", flush=True)
+            await asyncio.sleep(AT_LEAST_S)
 
     async def _begin_roll_over(self) -> None:
         self.figures["rolled_over_at"] = self.now()

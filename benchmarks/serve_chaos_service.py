@@ -93,17 +93,16 @@ class Service:
         return running and not any(replica["replica_id"] in before for replica in replicas)
 
     def kill_replica(self) -> str | None:
-        """SIGKILL one of the running replicas; None when only one is left, as without any nobody can be answered."""
-        running = [replica for replica in self._replicas() if replica["state"] == "RUNNING"]
-        ours = {process.pid: process for process in self._cluster.processes()} | {
-            process.pid: process for process in self._node.processes()
-        }
-        alive = [replica for replica in running if replica.get("pid") in ours]
-        if len(alive) < 2:
+        """SIGKILL one of the head's running replicas; None when only one is left, as without any nobody can be answered."""
+        running = {replica.get("pid"): replica["replica_id"] for replica in self._replicas() if replica["state"] == "RUNNING"}
+        elsewhere = {process.pid for process in self._node.processes()}
+        here = {process.pid: process for process in self._cluster.processes() if process.pid not in elsewhere}
+        victims = [pid for pid in running if pid in here]
+        if not victims or len(victims) + len(elsewhere & running.keys()) < 2:
             return None
-        victim = self._chance.choice(alive)
-        ours[victim["pid"]].kill()
-        return f"{victim['replica_id']} on {victim['node_ip']}"
+        victim = self._chance.choice(victims)
+        here[victim].kill()
+        return running[victim]
 
     def remove_node(self) -> int:
         """SIGKILL all of the node that is not the head; returns how many replicas were there."""
